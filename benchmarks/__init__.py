@@ -1,0 +1,1 @@
+"""Latency, accuracy and the synthetic people they are measured on."""

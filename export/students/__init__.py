@@ -1,0 +1,1 @@
+"""The student networks in PyTorch, one a file."""

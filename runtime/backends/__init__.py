@@ -1,0 +1,1 @@
+"""Where a student runs: ONNX Runtime, or a fake one for tests."""

@@ -1,0 +1,1 @@
+"""From a picture to People, one family of students a file."""
