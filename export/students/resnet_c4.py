@@ -67,7 +67,8 @@ class ResNetC4(nn.Module):
 
     def head(self, regions: Tensor) -> Tensor:
         """(N, 16 * width, 7, 7) pooled regions -> (N, 32 * width)."""
-        return self.layer4(regions).mean(dim=(2, 3))
+        x = self.layer4(regions)
+        return nn.functional.avg_pool2d(x, x.shape[2:]).flatten(1)
 
 
 def _stage(channels: int, width: int, blocks: int, stride: int, eps: float) -> nn.Sequential:

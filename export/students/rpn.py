@@ -109,12 +109,12 @@ def propose(
     rest are empty boxes with False.
     """
     best, index = torch.topk(logits, min(candidates, logits.shape[0]))
-    boxes = decode_boxes(deltas[index], anchors[index])
+    boxes = decode_boxes(deltas.index_select(0, index), anchors.index_select(0, index))
     limit = torch.stack([size[1], size[0], size[1], size[0]])
     boxes = torch.minimum(boxes.clamp(min=0), limit)
     sides = boxes[:, 2:] - boxes[:, :2]
     thick = (sides[:, 0] >= MIN_BOX_SIDE) & (sides[:, 1] >= MIN_BOX_SIDE)
     # Suppression needs order only. A sigmoid would saturate and make ties; ranks keep the order of the logits.
     rank = torch.arange(best.shape[0], 0, -1, device=best.device).to(best.dtype)
-    kept, real = suppress(boxes, torch.where(thick, rank, torch.zeros_like(rank)), threshold, count)
-    return boxes[kept] * real[:, None], real
+    kept, real = suppress(boxes, torch.where(thick, rank, -torch.ones_like(rank)), threshold, count)
+    return boxes.index_select(0, kept) * real[:, None], real
