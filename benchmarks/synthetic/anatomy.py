@@ -11,8 +11,8 @@ import numpy as np
 class Proportions:
     """Lengths and radii of one person in metres; pairs are the same left and right.
 
-    `girth` scales every radius (1 is average), `head` is the distance from chin to head top, `body` the height of the
-    chin above the floor.
+    `girth` scales every radius (1 is average), `head` is the distance from chin to head top, `body` the height of
+    the chin above the floor.
     """
 
     height: float
@@ -52,7 +52,8 @@ def sample_proportions(rng: np.random.Generator) -> Proportions:
         return float(body * share * np.clip(rng.normal(1, spread), 1 - 2 * spread, 1 + 2 * spread))
 
     return Proportions(
-        height=float(height), head=float(head), body=float(body), girth=float(np.clip(rng.normal(1, 0.14), 0.8, 1.4)),
+        height=float(height), head=float(head), body=float(body),
+        girth=float(np.clip(rng.normal(1, 0.14), 0.8, 1.4)),
         shoulder=length(0.125, 0.06), hip=length(0.06, 0.06), ankle=length(0.05), shank=length(0.275),
         thigh=length(0.282), lower_spine=length(0.16), upper_spine=length(0.17), neck=length(0.075),
         upper_arm=length(0.195), forearm=length(0.168), hand=length(0.122), foot=length(0.165),

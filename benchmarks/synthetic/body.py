@@ -7,38 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from wholebody.benchmarks.synthetic.anatomy import Proportions, sample_proportions
-from wholebody.benchmarks.synthetic.face import FaceLook, head_mesh, landmarks
+from wholebody.benchmarks.synthetic.face import landmarks
 from wholebody.benchmarks.synthetic.hand import hand_joints, hand_mesh
+from wholebody.benchmarks.synthetic.head import head_mesh
+from wholebody.benchmarks.synthetic.looks import Clothes, FaceLook, sample_clothes, sample_look
 from wholebody.benchmarks.synthetic.pose import Pose, sample_pose
 from wholebody.benchmarks.synthetic.shapes import Floats, Mesh, box, capsules, ellipsoid, loft, unit
-
-Color = tuple[float, float, float]
-_SKIN = np.array(
-    [(190, 210, 240), (160, 190, 230), (125, 160, 205), (90, 125, 175), (60, 88, 135), (38, 55, 90)], float
-)
-_HAIR = np.array(
-    [(25, 25, 30), (30, 40, 60), (45, 70, 110), (90, 150, 200), (150, 150, 155), (40, 60, 140)], float
-)
-
-
-@dataclass(frozen=True)
-class Clothes:
-    """Lengths run from 0 (none) to 1 (down to wrist or ankle); a pattern mixes in its second colour."""
-
-    sleeve: float
-    trouser: float
-    skirt: float
-    shirt: Color
-    shirt_second: Color
-    pattern: str
-    stripes: float
-    bottom: Color
-    shoes: Color
 
 
 @dataclass(frozen=True, eq=False)
 class Person:
-    """Proportions, pose and looks; `face_normals` (84, 3) are those of the landmarks in the person's frame."""
+    """Proportions, pose and looks; `face_normals` (84, 3) belong to the landmarks, in the person's frame."""
 
     body: Proportions
     pose: Pose
@@ -53,57 +32,17 @@ def sample_person(rng: np.random.Generator, *, close: bool) -> Person:
     """Somebody with a pose; `close` favours hands in view."""
     body = sample_proportions(rng)
     pose = sample_pose(rng, body, close=close)
-    look = _sample_look(rng)
+    look = sample_look(rng)
     points, normals = landmarks(look)
     return Person(
         body,
         pose,
         look,
-        _sample_clothes(rng),
+        sample_clothes(rng),
         _keypoints(body, pose, points),
         points,
         normals @ pose.head_frame.T,
     )
-
-
-def _sample_look(rng: np.random.Generator) -> FaceLook:
-    tone = rng.uniform(0, len(_SKIN) - 1)
-    skin = np.array([np.interp(tone, np.arange(len(_SKIN)), _SKIN[:, k]) for k in range(3)]) * rng.uniform(
-        0.92, 1.06
-    )
-    hair = _HAIR[rng.integers(len(_HAIR))] * rng.uniform(0.7, 1.3)
-    lips = skin * [0.72, 0.66, 0.9] + [8, 0, 12]
-    return FaceLook(
-        width=float(np.clip(rng.normal(1, 0.05), 0.88, 1.12)),
-        mouth_open=float(rng.uniform(0.1, 1) if rng.random() < 0.4 else 0.0),
-        smile=float(rng.uniform(-0.4, 1)), blink=float(rng.choice([0.0, rng.uniform(0, 0.5), 1.0], p=[0.6, 0.3, 0.1])),
-        brow=float(np.clip(rng.normal(0, 0.5), -1, 1)),
-        gaze=(float(rng.uniform(-1, 1)), float(rng.uniform(-1, 1))), eye_size=float(rng.uniform(0.8, 1.35)),
-        mouth_width=float(rng.uniform(0.85, 1.15)), nose=float(rng.uniform(0.75, 1.3)),
-        skin=_color(np.clip(skin, 15, 250)), hair=_color(np.clip(hair, 8, 235)),
-        iris=((60, 40, 25), (120, 90, 50), (70, 110, 60), (25, 35, 60))[rng.integers(4)], lips=_color(lips),
-        hairline=float(rng.uniform(-0.36, -0.22) if rng.random() < 0.9 else -0.6),
-        hair_length=float(rng.uniform(0.2, 0.75) if rng.random() < 0.4 else 0.0),
-        beard=bool(rng.random() < 0.12), glasses=bool(rng.random() < 0.15),
-    )  # fmt: skip
-
-
-def _color(values: Floats) -> Color:
-    return float(values[0]), float(values[1]), float(values[2])
-
-
-def _sample_clothes(rng: np.random.Generator) -> Clothes:
-    shirt, second, bottom, shoes = rng.uniform(15, 245, (4, 3)) * rng.uniform(0.4, 1.0, (4, 1))
-    if rng.random() < 0.4:
-        bottom = np.array([90.0, 60, 40]) * rng.uniform(0.5, 1.5)
-    skirt = rng.uniform(0.35, 1.1) if rng.random() < 0.15 else 0.0
-    return Clothes(
-        sleeve=float(rng.choice([rng.uniform(0.2, 0.45), 1.0, 0.0], p=[0.45, 0.45, 0.1])),
-        trouser=float(1.0 if rng.random() < 0.7 else rng.uniform(0.3, 0.55)) if not skirt else 0.0, skirt=float(skirt),
-        shirt=_color(shirt), shirt_second=_color(second),
-        pattern=str(rng.choice(["plain", "stripes", "checks", "columns"], p=[0.5, 0.2, 0.15, 0.15])),
-        stripes=float(rng.uniform(12, 30)), bottom=_color(np.clip(bottom, 10, 240)), shoes=_color(shoes),
-    )  # fmt: skip
 
 
 def _keypoints(body: Proportions, pose: Pose, face: Floats) -> Floats:
@@ -168,10 +107,6 @@ def _torso(person: Person, detail: int) -> Mesh:
     bottom = np.broadcast_to(np.array(clothes.bottom), (rows, sides, 3))
     colors = np.where((height < 0.015)[:, None, None], bottom, shirt)
     colors = np.where((height > top + 0.004)[:, None, None], np.array(person.look.skin), colors)
-    if (quads[0, 0].mean(axis=0) - centers[0]) @ (quads[0, 0].mean(axis=0) - centers[-1]) < 0 or not _ascends(
-        quads, centers
-    ):
-        colors = colors[::-1]
     neck = capsules(
         pose.neck[None], (pose.head + pose.head_frame @ [0, 0.3 * body.head, 0.06 * body.head])[None],
         np.array([0.042 * b]), np.array([0.25 * body.head]), sides, 4, 1,
@@ -179,12 +114,6 @@ def _torso(person: Person, detail: int) -> Mesh:
     return Mesh.join(
         [Mesh.of(quads, colors.reshape(-1, 3)), Mesh.of(neck, np.array(person.look.skin) * 0.92)]
     )
-
-
-def _ascends(quads: Floats, centers: Floats) -> bool:
-    """Whether the loft kept the order of its rings."""
-    first = quads[0].mean(axis=(0, 1))
-    return bool(np.linalg.norm(first - centers[0]) < np.linalg.norm(first - centers[-1]))
 
 
 def _pattern(clothes: Clothes, rows: int, sides: int, step: float) -> Floats:

@@ -1,7 +1,7 @@
 """Hands: joints by forward kinematics within joint limits, and their mesh.
 
-The hand frame is that of the anatomical position: y from wrist to fingers, the palm looks along -z, and the right
-thumb lies towards -x. A left hand is the mirror image of a right one.
+The hand frame is that of the anatomical position: y from wrist to fingers, the palm looks along -z, and the
+right thumb lies towards -x. A left hand is the mirror image of a right one.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _GESTURES = {
 
 @dataclass(frozen=True, eq=False)
 class HandPose:
-    """Finger angles in radians: thumb (opposition, flexion, flexion); fingers (4, 3) flexions; splay of the fingers."""
+    """Angles in radians: thumb (opposition, flexion, flexion); fingers (4, 3) flexions; splay 0 to 1."""
 
     thumb: Floats
     flexion: Floats
@@ -119,8 +119,7 @@ def _palm(joints: Floats, length: float, normal: Floats, sides: int, rows: int) 
     centers = wrist + t[:, None] * 1.06 * middle
     width = np.interp(t, [0, 0.25, 0.7, 0.95, 1], [0.78, 1.1, 1.3, 1.27, 0.9])[:, None]
     thick = np.interp(t, [0, 0.3, 0.9, 1], [0.1, 0.12, 0.085, 0.04])[:, None] * length
-    quads = loft(centers, width * side, thick * normal, max(sides, 8), 0.8)
-    return quads
+    return loft(centers, width * side, thick * normal, max(sides, 8), 0.8)
 
 
 def _nails(joints: Floats, chains: Floats, length: float, normal: Floats) -> Floats:
@@ -130,8 +129,8 @@ def _nails(joints: Floats, chains: Floats, length: float, normal: Floats) -> Flo
     across = unit(np.cross(along, np.broadcast_to(normal, along.shape)))
     sign = np.sign(np.dot(np.cross(across[1], along[1]), -normal)) or 1.0
     back = unit(np.cross(across, along)) * sign
-    center = tip + back * 0.036 * length
-    u, v = across * 0.028 * length, along * 0.036 * length
+    center = tip + (back * 0.036 - along * 0.012) * length
+    u, v = across * 0.025 * length, along * 0.032 * length
     quads = np.stack([center - u - v, center + u - v, center + u + v, center - u + v], axis=1)
     turned = np.cross(quads[:, 2] - quads[:, 0], quads[:, 3] - quads[:, 1])
     wrong = (turned * back).sum(axis=1) < 0

@@ -1,7 +1,7 @@
 """Plausible poses: limbs reach their targets by two-bone inverse kinematics, so joints bend one way only.
 
-Frames are rotations whose columns are x (to the person's left), y (along the limb or down) and z (to the back). The
-person's own frame stands on the floor (y = 0) and looks along -z.
+Frames are rotations whose columns are x (to the person's left), y (along the limb or down) and z (to the back).
+The person's own frame stands on the floor (y = 0) and looks along -z.
 """
 
 from __future__ import annotations

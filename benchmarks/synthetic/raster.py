@@ -1,4 +1,4 @@
-"""Perspective drawing of quads: painter's algorithm on an index picture, one colour a quad, two samples a pixel side."""
+"""Perspective drawing of quads: painter's algorithm on an index picture of twice the size."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NEAR = 0.12  # metres
 
 @dataclass(frozen=True, eq=False)
 class Camera:
-    """A pinhole: focal lengths and centre in pixels; world points are turned by `rotation` about `position`."""
+    """A pinhole: focal lengths and centre in pixels; `rotation` turns world points about `position`."""
 
     fx: float
     fy: float
@@ -49,7 +49,7 @@ class Light:
 
 @dataclass(frozen=True, eq=False)
 class Drawing:
-    """Index picture of the frontmost quad (0: none, else 1 + its place) and each quad's plane, owner and colour."""
+    """Index picture of the frontmost quad (0: none, else 1 + its place); each quad's plane, owner and colour."""
 
     index: NDArray[np.int32]
     normals: Floats
@@ -125,7 +125,7 @@ def composite(drawing: Drawing, background: NDArray[np.uint8]) -> NDArray[np.uin
 
 
 def hidden(drawing: Drawing, camera: Camera, points: Floats, owner: int, own: Floats) -> NDArray[np.bool_]:
-    """Which camera points (K, 3) lie behind something; the owner's surface hides only beyond `own` (K,) metres.
+    """Which camera points (K, 3) lie behind something; the owner's surface only if more than `own` (K,) metres.
 
     Points outside the picture are not judged and count as not hidden.
     """

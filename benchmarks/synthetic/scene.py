@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,9 +24,10 @@ from wholebody.benchmarks.synthetic.shapes import (
 )
 
 _NOBODY = -1
+_NEAREST = 0.28  # metres from the camera to anybody's nearest keypoint
 # How far a person's own surface may lie before a joint and not hide it, in body lengths.
 _BODY_SLACK = np.array([0.04, 0.04, 0.05, 0.05, 0.1, 0.1, 0.03, 0.03, 0.04, 0.04, 0.06, 0.06, 0.06])
-# Framing: what is shown (share of the person's height, and where its middle is) and how many others there are.
+# Framing: share of the person's height that is shown, where its middle is, and how many people there may be.
 _FRAMINGS = {
     "portrait": (0.32, 0.88, 2),
     "upper": (0.6, 0.75, 3),
@@ -42,9 +42,9 @@ class SyntheticPerson:
     """The truth about one person, keypoints in the order of `wholebody.runtime.skeletons.DOPE`.
 
     keypoints    (139, 2) float32 pixels, also outside the picture; (0, 0) is the centre of the top-left pixel
-    keypoints3d  (139, 3) float32 metres in the camera's frame: x right, y down, z away, the camera at the origin
-    visible      (139,) bool: inside the picture and not hidden by anything nearer; the surface around a joint does
-                 not hide it
+    keypoints3d  (139, 3) float32 metres in the camera's frame: x right, y down, z away, camera at the origin
+    visible      (139,) bool: inside the picture and not hidden by anything nearer; the surface around a joint
+                 does not hide it
     """
 
     keypoints: NDArray[np.float32]
@@ -54,7 +54,7 @@ class SyntheticPerson:
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A picture (H, W, 3) uint8 BGR, its people, the pinhole camera (fx, fy, cx, cy) in pixels, and its seed."""
+    """A picture (H, W, 3) uint8 BGR, its people, the pinhole (fx, fy, cx, cy) in pixels, and its seed."""
 
     image: NDArray[np.uint8]
     people: tuple[SyntheticPerson, ...]
@@ -82,12 +82,14 @@ def render_scene(seed: int, size: tuple[int, int] = (384, 384)) -> Scene:
     rng = np.random.Generator(np.random.PCG64(seed))
     framing = str(rng.choice(list(_FRAMINGS), p=_FRAMING_ODDS))
     main = sample_person(rng, close=framing in ("portrait", "upper"))
-    camera, distance = _sample_camera(rng, main, framing, size)
+    heading = _sample_heading(rng)
+    camera, distance = _sample_camera(rng, main, heading, framing, size)
     spots = _sample_spots(rng, _FRAMINGS[framing][2], distance, camera, size)
-    placed = []
-    for k, spot in enumerate(spots):
-        person = main if k == 0 else sample_person(rng, close=False)
-        placed.append(_place(person, spot, _sample_heading(rng, spot), camera))
+    placed = [_place(main, np.zeros(3), heading, camera)]
+    for spot in spots[1:]:
+        other = _place(sample_person(rng, close=False), spot, _sample_heading(rng), camera)
+        if other.keypoints[:, 2].min() > _NEAREST:
+            placed.append(other)
     objects = _sample_objects(rng, distance, camera, size)
     owners = [*range(len(placed)), *[_NOBODY] * len(objects)]
     drawing = draw([p.mesh for p in placed] + objects, owners, camera, _sample_light(rng), size)
@@ -99,7 +101,7 @@ def render_scene(seed: int, size: tuple[int, int] = (384, 384)) -> Scene:
 
 
 def _sample_camera(
-    rng: np.random.Generator, main: Person, framing: str, size: tuple[int, int]
+    rng: np.random.Generator, main: Person, heading: Floats, framing: str, size: tuple[int, int]
 ) -> tuple[Camera, float]:
     """A camera that frames the first person, who stands at the origin of the world; and its distance."""
     height, width = size
@@ -108,7 +110,8 @@ def _sample_camera(
     tall = -main.keypoints[:, 1].min()
     target = np.array([0.0, -middle * tall, 0.0])
     if framing in ("portrait", "upper"):
-        target = main.pose.head + [0, {"portrait": 0.08, "upper": 0.25}[framing] * main.body.height, 0]
+        target = main.pose.head.copy()
+        target[1] += {"portrait": 0.08, "upper": 0.25}[framing] * main.body.height
     extent = share * main.body.height * rng.uniform(0.75, 1.4)
     distance = max(focal * extent / min(height, width * 1.3), 0.45 + 0.25 * (framing != "portrait"))
     pitch = float(np.clip(rng.normal(0.08, 0.16), -0.35, 0.6))
@@ -117,7 +120,16 @@ def _sample_camera(
     rotation = rotate_z(roll) @ rotate_x(pitch)
     shift = rng.uniform(-0.22, 0.22, 2) * [width, 0.5 * height] * distance / focal
     position = position - rotation.T @ [*shift, 0]
+    nearest = ((_turn(main, main.keypoints, heading) - position) @ rotation[2]).min()
+    position = position - rotation[2] * max(_NEAREST - nearest, 0)
     return Camera(focal, focal, (width - 1) / 2, (height - 1) / 2, rotation, position), float(distance)
+
+
+def _turn(person: Person, points: Floats, heading: Floats) -> Floats:
+    """Turn a person's points about the vertical axis through the head."""
+    axis = person.pose.head * [1, 0, 1]
+    turned: Floats = (points - axis) @ heading.T + axis
+    return turned
 
 
 def _sample_spots(
@@ -135,18 +147,17 @@ def _sample_spots(
     return spots
 
 
-def _sample_heading(rng: np.random.Generator, spot: Floats) -> Floats:
+def _sample_heading(rng: np.random.Generator) -> Floats:
     """Mostly within 70 degrees of facing the camera, at times any way round."""
     turn = rng.uniform(-1.2, 1.2) if rng.random() < 0.84 else rng.uniform(-np.pi, np.pi)
     return rotate_y(float(turn))
 
 
 def _place(person: Person, spot: Floats, heading: Floats, camera: Camera) -> _Placed:
-    """Turn about the own vertical axis, stand on the spot, see from the camera."""
-    centre = person.pose.head * [1, 0, 1] if not spot.any() else np.zeros(3)
+    """Turn by the heading, stand on the spot, see from the camera."""
 
     def view(points: Floats) -> Floats:
-        return camera.view((points - centre) @ heading.T + centre + spot)
+        return camera.view(_turn(person, points, heading) + spot)
 
     keypoints = view(person.keypoints)
     pixels = camera.fx / max(float(np.median(keypoints[:, 2])), 0.3)
@@ -190,12 +201,8 @@ def _truth(
     placed: _Placed, owner: int, drawing: Drawing, camera: Camera, size: tuple[int, int]
 ) -> SyntheticPerson:
     points = placed.keypoints
-    pixels = camera.project(np.maximum(points, [-np.inf, -np.inf, 1e-3]))
-    inside = (
-        (pixels > -0.5).all(axis=1)
-        & (pixels < np.array(size[::-1]) - 0.5).all(axis=1)
-        & (points[:, 2] > 0.12)
-    )
+    pixels = camera.project(points)
+    inside = ((pixels > -0.5) & (pixels < np.array(size[::-1]) - 0.5)).all(axis=1)
     body = placed.person.body
     slack = np.concatenate([
         _BODY_SLACK * body.body, np.full(84, 0.11 * body.head), np.full(42, 0.13 * body.hand),
@@ -204,17 +211,3 @@ def _truth(
     rays = unit(points[13:97])
     visible[13:97] &= (placed.face_normals * rays).sum(axis=1) < 0.1
     return SyntheticPerson(pixels.astype(np.float32), points.astype(np.float32), visible)
-
-
-def overlay(scene: Scene) -> NDArray[np.uint8]:
-    """The picture with its truth drawn on: visible keypoints filled, hidden ones as rings."""
-    from wholebody.runtime.skeletons import DOPE
-
-    picture = scene.image.copy()
-    for person in scene.people:
-        at = np.clip(np.rint(person.keypoints), -9999, 9999).astype(int)
-        for (a, b), (red, green, blue) in zip(DOPE.limbs, DOPE.limb_colors, strict=True):
-            cv2.line(picture, at[a].tolist(), at[b].tolist(), (blue, green, red), 1, cv2.LINE_AA)
-        for (x, y), seen in zip(at.tolist(), person.visible, strict=True):
-            cv2.circle(picture, (x, y), 1, (0, 255, 255) if seen else (0, 0, 255), -1 if seen else 1)
-    return picture

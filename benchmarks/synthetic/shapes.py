@@ -14,7 +14,7 @@ MIRROR = np.diag([-1.0, 1.0, 1.0])
 
 @dataclass(frozen=True, eq=False)
 class Mesh:
-    """F quads: corners (F, 4, 3) metres, colours (F, 3) BGR 0..255, lift (F,) metres towards the camera in sorting."""
+    """F quads: corners (F, 4, 3) metres, colours (F, 3) BGR 0..255, lift (F,) metres nearer when sorted."""
 
     quads: Floats
     colors: Floats
@@ -58,7 +58,7 @@ def unit(v: Floats) -> Floats:
 
 
 def quads_of_rings(rings: Floats) -> Floats:
-    """(..., K, n, 3) rings to (..., K - 1, n, 4, 3) quads; outward where the rings turn right-handed about their axis."""
+    """(..., K, n, 3) rings to (..., K - 1, n, 4, 3) quads, outward if rings turn right-handed about the axis."""
     following = np.roll(rings, -1, axis=-2)
     corners = (
         rings[..., :-1, :, :],
@@ -70,7 +70,7 @@ def quads_of_rings(rings: Floats) -> Floats:
 
 
 def loft(centers: Floats, u: Floats, v: Floats, sides: int, power: float = 1.0) -> Floats:
-    """Quads (K - 1, sides, 4, 3) over K elliptic rings: centres and half axes (K, 3); power < 1 squares the ring."""
+    """Quads (K - 1, sides, 4, 3) over K elliptic rings; centres and half axes (K, 3); power < 1 squares them."""
     angle = np.arange(sides) * (2 * np.pi / sides)
     cos, sin = _squared(np.cos(angle), power), _squared(np.sin(angle), power)
     rings = centers[:, None] + cos[:, None] * u[:, None] + sin[:, None] * v[:, None]

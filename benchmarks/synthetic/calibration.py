@@ -1,0 +1,58 @@
+"""The calibration set: a folder of rendered JPEG pictures and a manifest that tells how to make them again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import cv2
+
+from wholebody.benchmarks.synthetic.scene import render_scene
+
+__all__ = ["FIRST_SEED", "GENERATOR_VERSION", "write_calibration_set"]
+
+GENERATOR_VERSION = 1
+FIRST_SEED = 20_000_000
+_SIZES = ((384, 384), (384, 384), (480, 640), (384, 384), (640, 480), (384, 384), (360, 640), (384, 384))
+_QUALITY = 88
+
+
+def write_calibration_set(folder: Path, count: int = 64) -> Path:
+    """Render `count` pictures into the folder, which is made if need be, and answer with the manifest's path.
+
+    The manifest lists for each picture its file, SHA-256, seed, size (height, width) and number of people, and the
+    SHA-256 of its pixels before compression. Every file appears whole or not at all.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures = [_write_picture(folder, FIRST_SEED + i, _SIZES[i % len(_SIZES)]) for i in range(count)]
+    manifest = {
+        "generator": "wholebody.benchmarks.synthetic",
+        "version": GENERATOR_VERSION,
+        "pictures": pictures,
+    }
+    path = folder / "manifest.json"
+    _write_whole(path, (json.dumps(manifest, indent=1) + "\n").encode())
+    return path
+
+
+def _write_picture(folder: Path, seed: int, size: tuple[int, int]) -> dict[str, object]:
+    scene = render_scene(seed, size)
+    encoded = cv2.imencode(".jpg", scene.image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
+    name = f"{seed}.jpg"
+    _write_whole(folder / name, encoded)
+    return {
+        "file": name,
+        "sha256": hashlib.sha256(encoded).hexdigest(),
+        "pixels_sha256": hashlib.sha256(scene.image.tobytes()).hexdigest(),
+        "seed": seed,
+        "size": list(size),
+        "people": len(scene.people),
+    }
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_bytes(content)
+    os.replace(temporary, path)
