@@ -1,0 +1,161 @@
+"""An exported student and its sidecar: write, read, refuse.
+
+`student.onnx` carries its description as JSON in the metadata entry "wholebody"; `student.json` beside it
+repeats that description, adds the SHA-256 of the ONNX file and, once measured, the certificate. The runtime
+runs only a pair that belongs together: without its sidecar a student is refused, because nothing tells that
+it is whole and was verified.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wholebody.runtime.errors import ArtefactError
+from wholebody.runtime.onnxfile import OnnxFile, Shape, describe, read_onnx
+from wholebody.runtime.spec import StudentSpec
+
+__all__ = ["METADATA_KEY", "Artefact", "onnx_metadata", "read_artefact", "sidecar_path", "write_artefact"]
+
+METADATA_KEY = "wholebody"
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A student that may be run: the ONNX file, its SHA-256 and what it is."""
+
+    path: Path
+    sha256: str
+    spec: StudentSpec
+
+
+def sidecar_path(path: str | Path) -> Path:
+    """`student.json` beside `student.onnx`."""
+    return Path(path).with_suffix(".json")
+
+
+def onnx_metadata(spec: StudentSpec) -> dict[str, str]:
+    """The entry an exporter puts into the ONNX file's `metadata_props` before it calls `write_artefact`."""
+    return {METADATA_KEY: json.dumps(spec.to_dict())}
+
+
+def read_artefact(path: str | Path) -> Artefact:
+    """The student in this ONNX file, checked against its sidecar.
+
+    Raises ArtefactError where the file is missing, no ONNX file, cut short or another network, or where the
+    sidecar is missing, malformed, that of another file or at odds with the description inside the ONNX file.
+    """
+    path = Path(path)
+    onnx = read_onnx(path)
+    inside = _described(path, onnx)
+    sidecar = sidecar_path(path)
+    entries = _entries(sidecar, path)
+    if entries.get("sha256") != onnx.sha256:
+        raise ArtefactError(
+            f"{sidecar} belongs to another file (SHA-256 {str(entries.get('sha256'))[:12]}; {path.name} has "
+            f"{onnx.sha256[:12]}): copy both files together, or export again"
+        )
+    spec = _spec(sidecar, entries)
+    _agree(path, inside, spec)
+    return Artefact(path, onnx.sha256, spec)
+
+
+def write_artefact(path: str | Path, spec: StudentSpec) -> Artefact:
+    """Write the sidecar of an exported ONNX file; it appears under its name only when whole.
+
+    Raises ArtefactError where the ONNX file is missing or cut short, is not the network that `spec`
+    describes, or holds another description.
+    """
+    path = Path(path)
+    onnx = read_onnx(path)
+    _agree(path, _described(path, onnx), spec)
+    text = json.dumps({**spec.to_dict(), "sha256": onnx.sha256}, indent=2, allow_nan=False) + "\n"
+    _write_whole(sidecar_path(path), text)
+    return Artefact(path, onnx.sha256, spec)
+
+
+def _described(path: Path, onnx: OnnxFile) -> StudentSpec:
+    """The description inside the ONNX file, which its inputs and outputs must bear out."""
+    if METADATA_KEY not in onnx.metadata:
+        raise ArtefactError(
+            f"{path} is not a student of wholebody ({onnx}): use `wholebody export` to make one"
+        )
+    spec = _spec(path, _json(path, onnx.metadata[METADATA_KEY]))
+    for name, shape in {**_inputs(spec), **_outputs(spec)}.items():
+        found = onnx.inputs.get(name) if name in _inputs(spec) else onnx.outputs.get(name)
+        if found is None or not _fits(found, shape):
+            raise ArtefactError(
+                f"{path} says it is {spec.name} but lacks {describe({name: shape})} ({onnx}): export it again"
+            )
+    return spec
+
+
+def _inputs(spec: StudentSpec) -> dict[str, Shape]:
+    return {"image": (1, 3, spec.input.height, spec.input.width), "size": (2,)}
+
+
+def _outputs(spec: StudentSpec) -> dict[str, Shape]:
+    """None is N, the number of proposals."""
+    shapes: dict[str, Shape] = {"boxes": (None, 4)}
+    for name, part in spec.parts.items():
+        shapes[f"{name}_scores"] = (None, part.classes + 1)
+        shapes[f"{name}_pose2d"] = (None, part.classes, part.joints, 2)
+        shapes[f"{name}_pose3d"] = (None, part.classes, part.joints, 3)
+    return shapes
+
+
+def _fits(found: Shape, wanted: Shape) -> bool:
+    """A size that the file leaves open is no contradiction."""
+    return len(found) == len(wanted) and all(
+        None in (f, w) or f == w for f, w in zip(found, wanted, strict=True)
+    )
+
+
+def _entries(sidecar: Path, path: Path) -> dict[str, Any]:
+    try:
+        return _json(sidecar, sidecar.read_text("utf-8"))
+    except FileNotFoundError:
+        raise ArtefactError(
+            f"{path} is unverified, for {sidecar.name} is not beside it: copy both files, or export again"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ArtefactError(f"{sidecar}: cannot be read ({error}): copy it or export again") from None
+
+
+def _json(path: Path, text: str) -> dict[str, Any]:
+    try:
+        entries = json.loads(text)
+    except (ValueError, RecursionError):
+        entries = None
+    if not isinstance(entries, dict):
+        raise ArtefactError(f"{path}: its description is not a JSON object: copy it or export again")
+    return entries
+
+
+def _spec(path: Path, entries: dict[str, Any]) -> StudentSpec:
+    try:
+        return StudentSpec.from_dict(entries)
+    except ArtefactError as error:
+        raise ArtefactError(f"{path}: {error}") from None
+
+
+def _agree(path: Path, inside: StudentSpec, beside: StudentSpec) -> None:
+    """Only the certificate may differ: it is measured after the file is written."""
+    ours, theirs = (json.loads(onnx_metadata(spec)[METADATA_KEY]) for spec in (inside, beside))
+    differing = [name for name in ours if name != "certificate" and ours[name] != theirs[name]]
+    if differing:
+        raise ArtefactError(f"{path} and its sidecar disagree on {', '.join(differing)}: export again")
+
+
+def _write_whole(path: Path, text: str) -> None:
+    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        partial.write_text(text, "utf-8")
+        os.replace(partial, path)
+    except OSError as error:
+        raise ArtefactError(f"{path}: cannot be written ({error.strerror})") from None
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,133 @@
+"""What an ONNX file says about itself, without a library and without decoding its weights.
+
+An ONNX file is a protobuf `ModelProto` (onnx.proto in the ONNX project). Only its inputs, outputs and the
+metadata left by its exporter are decoded; nodes and weights are stepped over. Nothing is executed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from wholebody.runtime.errors import ArtefactError
+
+__all__ = ["OnnxFile", "Shape", "describe", "read_onnx"]
+
+Shape = tuple[int | None, ...]
+
+# Field numbers in onnx.proto: of a model, a graph, a metadata entry, then from a tensor down to a dimension.
+_GRAPH, _METADATA = 7, 14
+_INPUT, _OUTPUT = 11, 12
+_KEY, _VALUE = 1, 2
+_NAME, _TYPE, _TENSOR_TYPE, _SHAPE, _DIM, _DIM_VALUE = 1, 2, 1, 2, 1, 1
+
+
+@dataclass(frozen=True)
+class OnnxFile:
+    """Shapes of inputs and outputs by name (None where dynamic), the exporter's metadata, the SHA-256."""
+
+    inputs: Mapping[str, Shape]
+    outputs: Mapping[str, Shape]
+    metadata: Mapping[str, str]
+    sha256: str
+
+    def __str__(self) -> str:
+        return f"inputs {describe(self.inputs)}; outputs {describe(self.outputs)}"
+
+
+def describe(tensors: Mapping[str, Shape]) -> str:
+    """`boxes (?x4), size (2)`: names and shapes for a message."""
+    return (
+        ", ".join(f"{name} ({'x'.join(str(s or '?') for s in shape)})" for name, shape in tensors.items())
+        or "none"
+    )
+
+
+def read_onnx(path: Path) -> OnnxFile:
+    """Read what the file says about itself.
+
+    Raises ArtefactError where there is no such file, or it is not an ONNX file or only a part of one.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise ArtefactError(f"{path}: no such file") from None
+    except OSError as error:
+        raise ArtefactError(f"{path}: cannot be read ({error.strerror})") from None
+    try:
+        return _model(memoryview(data), hashlib.sha256(data).hexdigest())
+    except ValueError:
+        raise ArtefactError(
+            f"{path} is not an ONNX file, or not the whole of one: copy or export it again"
+        ) from None
+
+
+def _model(data: memoryview, sha256: str) -> OnnxFile:
+    graphs = _messages(data, _GRAPH)
+    if not graphs:
+        raise ValueError("no graph")
+    entries = _messages(data, _METADATA)
+    return OnnxFile(
+        inputs=dict(_value(v) for v in _messages(graphs[-1], _INPUT)),
+        outputs=dict(_value(v) for v in _messages(graphs[-1], _OUTPUT)),
+        metadata={_string(e, _KEY): _string(e, _VALUE) for e in entries},
+        sha256=sha256,
+    )
+
+
+def _value(data: memoryview) -> tuple[str, Shape]:
+    """Name and shape of one input or output."""
+    shapes = [data]
+    for number in (_TYPE, _TENSOR_TYPE, _SHAPE):
+        shapes = [inner for outer in shapes for inner in _messages(outer, number)]
+    return _string(data, _NAME), tuple(_dimension(d) for shape in shapes for d in _messages(shape, _DIM))
+
+
+def _dimension(data: memoryview) -> int | None:
+    sizes = [value for number, value in _fields(data) if number == _DIM_VALUE and isinstance(value, int)]
+    return sizes[-1] if sizes else None
+
+
+def _string(data: memoryview, number: int) -> str:
+    return "".join(bytes(value).decode() for value in _messages(data, number))
+
+
+def _messages(data: memoryview, number: int) -> list[memoryview]:
+    return [value for n, value in _fields(data) if n == number and isinstance(value, memoryview)]
+
+
+def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+    """Every (field number, value) of a message; ValueError where it is not one or ends too early."""
+    at = 0
+    while at < len(data):
+        key, at = _varint(data, at)
+        number, kind = key >> 3, key & 7
+        if kind == 0:
+            value, at = _varint(data, at)
+            yield number, value
+            continue
+        if kind == 2:
+            size, at = _varint(data, at)
+        elif kind in (1, 5):
+            size = 8 if kind == 1 else 4
+        else:
+            raise ValueError(f"wire type {kind}")
+        if number == 0 or at + size > len(data):
+            raise ValueError("field 0, or a field longer than the file")
+        yield number, data[at : at + size]
+        at += size
+
+
+def _varint(data: memoryview, at: int) -> tuple[int, int]:
+    """The number at this place, seven bits a byte, and the place after it."""
+    number = 0
+    for shift in range(0, 70, 7):
+        if at >= len(data):
+            break
+        byte, at = data[at], at + 1
+        number |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return number, at
+    raise ValueError("a number that does not end")
