@@ -1,7 +1,7 @@
 """Rendered scenes of people with exact 2D and 3D truth, for training, calibration and measurement.
 
-No photograph and no foreign model is involved, so the pictures carry no licence to mind. Seeds below 10 000 000
-are for training, 20 000 000 + i for calibration, 30 000 000 + i for held-out evaluation.
+No photograph and no foreign model is involved, so the pictures carry no licence to mind. Seeds below
+10 000 000 are for training, 20 000 000 + i for calibration, 30 000 000 + i for held-out evaluation.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ import numpy as np
 class Proportions:
     """Lengths and radii of one person in metres; pairs are the same left and right.
 
-    `girth` scales every radius (1 is average), `head` is the distance from chin to head top, `body` the height of
-    the chin above the floor.
+    `girth` scales every radius (1 is average), `head` is the distance from chin to head top, `body` the
+    height of the chin above the floor.
     """
 
     height: float

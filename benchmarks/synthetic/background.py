@@ -11,23 +11,32 @@ Picture = NDArray[np.uint8]
 
 def sample_background(rng: np.random.Generator, size: tuple[int, int], horizon: float) -> Picture:
     """A picture (H, W, 3) with its horizon at the given row, where it has one."""
+    picture = _sample_place(rng, size, horizon)
+    if rng.random() < 0.8:
+        strength = float(rng.uniform(2, 14))
+        picture = _as_picture(
+            cv2.add(picture.astype(np.int16), _octaves(rng, size, strength), dtype=cv2.CV_8U)
+        )
+    if rng.random() < 0.35:
+        picture = _as_picture(cv2.blur(picture, (int(rng.integers(2, 10)),) * 2))
+    return picture
+
+
+def _as_picture(array: object) -> Picture:
+    return np.ascontiguousarray(array, np.uint8)
+
+
+def _sample_place(rng: np.random.Generator, size: tuple[int, int], horizon: float) -> Picture:
     kind = rng.choice(5, p=[0.1, 0.12, 0.36, 0.27, 0.15])
     if kind == 0:
-        picture = _gradient(size, _tone(rng), _tone(rng))
-    elif kind == 1:
-        picture = _noise(rng, size, _tone(rng), 70.0)
-    elif kind == 2:
-        picture = _room(rng, size, horizon)
-    elif kind == 3:
-        picture = _outdoors(rng, size, horizon)
-    else:
-        picture = _clutter(rng, size)
-    if rng.random() < 0.8:
-        strength = float(rng.uniform(4, 22))
-        picture = cv2.add(picture.astype(np.int16), _octaves(rng, size, strength), dtype=cv2.CV_8U)
-    if rng.random() < 0.35:
-        picture = cv2.blur(picture, (int(rng.integers(2, 10)),) * 2)
-    return np.ascontiguousarray(picture)
+        return _gradient(size, _tone(rng), _tone(rng))
+    if kind == 1:
+        return _noise(rng, size, _tone(rng), 45.0)
+    if kind == 2:
+        return _room(rng, size, horizon)
+    if kind == 3:
+        return _outdoors(rng, size, horizon)
+    return _clutter(rng, size)
 
 
 def _tone(rng: np.random.Generator) -> tuple[float, float, float]:
@@ -49,15 +58,15 @@ def _octaves(rng: np.random.Generator, size: tuple[int, int], strength: float) -
         grid = (rng.standard_normal((cells, cells, 3)) * strength).clip(-120, 120).astype(np.int16)
         if rng.random() < 0.6:
             grid[...] = grid[..., :1]
-        total = cv2.add(total, cv2.resize(grid, size[::-1], interpolation=cv2.INTER_LINEAR))
-    return np.asarray(total, np.int16)
+        total += np.asarray(cv2.resize(grid, size[::-1], interpolation=cv2.INTER_LINEAR), np.int16)
+    return total
 
 
 def _noise(
     rng: np.random.Generator, size: tuple[int, int], tone: tuple[float, ...], strength: float
 ) -> Picture:
     flat = np.full((*size, 3), np.asarray(tone).astype(np.int16), np.int16)
-    return np.asarray(cv2.add(flat, _octaves(rng, size, strength), dtype=cv2.CV_8U), np.uint8)
+    return _as_picture(cv2.add(flat, _octaves(rng, size, strength), dtype=cv2.CV_8U))
 
 
 def _room(rng: np.random.Generator, size: tuple[int, int], horizon: float) -> Picture:

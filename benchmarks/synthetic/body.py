@@ -127,29 +127,30 @@ def _pattern(clothes: Clothes, rows: int, sides: int, step: float) -> Floats:
 
 
 def _limbs(person: Person, detail: int) -> Mesh:
-    """Arms and legs as tapered capsules, coloured by sleeve and trouser length."""
+    """Arms, legs and collar bones as tapered capsules, coloured by sleeve and trouser length."""
     body, pose, clothes = person.body, person.pose, person.clothes
     sides, rows, caps = ((6, 3, 1), (8, 5, 2), (12, 10, 3), (16, 14, 4))[detail]
     b = body.body * body.girth**0.6
     limbs = [*pose.arms, *pose.legs]
-    start = np.concatenate([limb.joints[:2] for limb in limbs])
-    end = np.concatenate([limb.joints[1:] for limb in limbs])
+    collar = [pose.neck + 0.035 * body.body * pose.chest_frame[:, 1]] * 2
+    start = np.concatenate([*(limb.joints[:2] for limb in limbs), collar])
+    end = np.concatenate([*(limb.joints[1:] for limb in limbs), [arm.joints[0] for arm in pose.arms]])
     arm, leg = [(0.036, 0.028), (0.028, 0.0185)], [(0.058, 0.037), (0.037, 0.025)]
-    radii = np.array([*arm, *arm, *leg, *leg]) * b
+    radii = np.array([*arm, *arm, *leg, *leg, (0.04, 0.039), (0.04, 0.039)]) * b
     lengths = np.array([clothes.sleeve] * 4 + [clothes.trouser] * 4)
-    covered = np.clip(lengths * 2 - np.tile([0.0, 1.0], 4), 0, 1)
+    covered = np.append(np.clip(lengths * 2 - np.tile([0.0, 1.0], 4), 0, 1), [1.0, 1.0])
     radii[:4] *= np.where(covered[:4, None] > 0.5, 1.14, 1.0)
-    radii[4:] *= np.where(covered[4:, None] > 0.5, 1.12, 1.0)
+    radii[4:8] *= np.where(covered[4:8, None] > 0.5, 1.12, 1.0)
     quads = capsules(start, end, radii[:, 0], radii[:, 1], sides, rows, caps)
     t = np.clip((np.arange(quads.shape[1]) - caps + 0.5) / rows, 0, 1)
-    dressed = (t[None] <= covered[:, None]) & (covered[:, None] > 0)  # (8, K)
-    cloth = np.array([clothes.shirt] * 4 + [clothes.bottom] * 4)
+    dressed = (t[None] <= covered[:, None]) & (covered[:, None] > 0)  # (10, K)
+    cloth = np.array([clothes.shirt] * 4 + [clothes.bottom] * 4 + [clothes.shirt] * 2)
     colors = np.where(dressed[..., None], cloth[:, None], np.array(person.look.skin))
     if clothes.pattern == "stripes":
         band = (
             (np.arange(len(t)) % 2 == 1)[None, :, None]
             & dressed[..., None]
-            & (np.arange(8) < 4)[:, None, None]
+            & (np.arange(10) < 4)[:, None, None]
         )
         colors = np.where(band, np.array(clothes.shirt_second), colors)
     return Mesh.of(quads, np.broadcast_to(colors[:, :, None], (*quads.shape[:3], 3)).reshape(-1, 3))
@@ -175,10 +176,11 @@ def _skirt(person: Person, detail: int) -> Mesh:
     r, k = right.joints, left.joints
     hips, knees = (r[0] + k[0]) / 2, (r[1] + k[1]) / 2
     centers = hips + t * (knees - hips) - 0.03 * person.pose.pelvis_frame[:, 1]
-    spread = np.linalg.norm(r[0] - k[0]) * (1 - t) + np.linalg.norm(r[1] - k[1]) * t
+    across = k[0] - r[0] + t * (k[1] - r[1] - k[0] + r[0])
+    spread = np.linalg.norm(across, axis=1, keepdims=True)
     thick = person.body.body * (0.075 + 0.03 * t)
-    x = unit(k[0] - r[0] + t * (k[1] - r[1]))
-    z = unit(np.cross(x, knees - hips))
+    x = unit(across)
+    z = unit(np.asarray(np.cross(x, knees - hips), float))
     return Mesh.of(loft(centers, (spread / 2 + thick) * x, thick * z, sides), person.clothes.bottom)
 
 

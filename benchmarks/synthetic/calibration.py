@@ -1,4 +1,4 @@
-"""The calibration set: a folder of rendered JPEG pictures and a manifest that tells how to make them again."""
+"""The calibration set: rendered JPEG pictures and a manifest that tells how to make them again."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _QUALITY = 88
 def write_calibration_set(folder: Path, count: int = 64) -> Path:
     """Render `count` pictures into the folder, which is made if need be, and answer with the manifest's path.
 
-    The manifest lists for each picture its file, SHA-256, seed, size (height, width) and number of people, and the
-    SHA-256 of its pixels before compression. Every file appears whole or not at all.
+    The manifest lists for each picture its file, SHA-256, seed, size (height, width), number of people, and
+    the SHA-256 of its pixels before compression. Every file appears whole or not at all.
     """
     folder.mkdir(parents=True, exist_ok=True)
     pictures = [_write_picture(folder, FIRST_SEED + i, _SIZES[i % len(_SIZES)]) for i in range(count)]

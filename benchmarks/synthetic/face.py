@@ -1,7 +1,7 @@
 """Faces: the shape of a head and the 84 landmarks on it.
 
-The head frame has its origin in the middle of the head: x to the person's left, y down, the face looks along -z.
-All tables are in head lengths (chin to top).
+The head frame has its origin in the middle of the head: x to the person's left, y down, the face looks along
+-z. All tables are in head lengths (chin to top).
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def landmarks(look: FaceLook) -> tuple[Floats, Floats]:
     flat[31:] = _droplower_jaw(flat[31:], look)
     points = np.concatenate([_contour(look), np.column_stack([flat, z])])
     normals = unit(np.column_stack([points[:, 0] * 2.2, np.zeros(84), np.full(84, -0.4)]))
-    normals[CONTOUR] = unit(np.column_stack([points[:33, 0] * 2.5, np.zeros(33), np.full(33, -0.55)]))
+    normals[CONTOUR] = unit(np.column_stack([points[:33, 0] * 2.2, np.zeros(33), np.full(33, -0.75)]))
     return points * [look.width, 1, 1], normals
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from wholebody.benchmarks.synthetic.shapes import (
     MIRROR,
     Floats,
     Mesh,
     capsules,
+    face_towards,
     loft,
     rotate_x,
     rotate_y,
@@ -79,22 +81,24 @@ def _finger(n: int, pose: HandPose) -> Floats:
     spread = (0.16, 0.03, -0.09, -0.22)[n] * pose.splay * np.cos(np.clip(pose.flexion[n, 0], 0, 1.5))
     bend = -np.cumsum(pose.flexion[n])
     local = np.stack([np.zeros(3), np.cos(bend), np.sin(bend)], axis=1) * _BONES[n][:, None]
-    return _KNUCKLES[n] + np.cumsum(local, axis=0) @ rotate_z(spread).T
+    chain: Floats = _KNUCKLES[n] + np.cumsum(local, axis=0) @ rotate_z(spread).T
+    return chain
 
 
 def _thumb(angles: Floats) -> Floats:
-    """Middle joint, end joint and tip of the thumb: opposition turns it below the palm, flexion bends it inwards."""
+    """Middle joint, end joint and tip of the thumb: opposition turns it below the palm, flexion inwards."""
     turn = rotate_y(-angles[0])
     direction = turn @ unit(np.array([-0.62, 0.75, -0.2]))
     inward = turn @ np.array([0.8, 0.45, -0.3])
     inward = unit(inward - direction * (inward @ direction))
     bend = np.array([0.0, angles[1], angles[1] + angles[2]])
     bones = np.cos(bend)[:, None] * direction + np.sin(bend)[:, None] * inward
-    return _THUMB_BASE + np.cumsum(bones * _THUMB_BONES[:, None], axis=0)
+    chain: Floats = _THUMB_BASE + np.cumsum(bones * _THUMB_BONES[:, None], axis=0)
+    return chain
 
 
 def hand_mesh(joints: Floats, length: float, normal: Floats, color: Floats, detail: int) -> Mesh:
-    """Fingers as capsules and a flat palm; joints (21, 3) and the palm's normal in the frame of the answer."""
+    """Fingers as capsules and a flat palm, in the frame of joints (21, 3) and of the palm's normal."""
     first = np.array([1, *range(2, 6)])
     chains = np.stack([first, *(np.arange(5) * 3 + 6 + j for j in range(3))], axis=1)  # (5, 4)
     start, end = joints[chains[:, :-1]].reshape(-1, 3), joints[chains[:, 1:]].reshape(-1, 3)
@@ -122,9 +126,9 @@ def _palm(joints: Floats, length: float, normal: Floats, sides: int, rows: int) 
     return loft(centers, width * side, thick * normal, max(sides, 8), 0.8)
 
 
-def _nails(joints: Floats, chains: Floats, length: float, normal: Floats) -> Floats:
+def _nails(joints: Floats, chains: NDArray[np.int_], length: float, normal: Floats) -> Floats:
     """One small quad on the back of each finger tip."""
-    tip, before = joints[chains[1:, 3].astype(int)], joints[chains[1:, 2].astype(int)]
+    tip, before = joints[chains[1:, 3]], joints[chains[1:, 2]]
     along = unit(tip - before)
     across = unit(np.cross(along, np.broadcast_to(normal, along.shape)))
     sign = np.sign(np.dot(np.cross(across[1], along[1]), -normal)) or 1.0
@@ -132,10 +136,7 @@ def _nails(joints: Floats, chains: Floats, length: float, normal: Floats) -> Flo
     center = tip + (back * 0.036 - along * 0.012) * length
     u, v = across * 0.025 * length, along * 0.032 * length
     quads = np.stack([center - u - v, center + u - v, center + u + v, center - u + v], axis=1)
-    turned = np.cross(quads[:, 2] - quads[:, 0], quads[:, 3] - quads[:, 1])
-    wrong = (turned * back).sum(axis=1) < 0
-    quads[wrong] = quads[wrong][:, ::-1]
-    return quads
+    return face_towards(quads, back)
 
 
 def wrist_turn(pronation: float, flexion: float, deviation: float, *, left: bool) -> Floats:

@@ -105,7 +105,7 @@ def _strip(a: Floats, b: Floats) -> Floats:
 
 def _fill(ring: Floats) -> Floats:
     """Quads that fill eight points (left corner, upper, right corner, lower)."""
-    return ring[np.array([[0, 1, 7, 7], [1, 2, 6, 7], [2, 3, 5, 6], [3, 4, 5, 5]])]
+    return ring.take([[0, 1, 7, 7], [1, 2, 6, 7], [2, 3, 5, 6], [3, 4, 5, 5]], axis=0)
 
 
 def _nose(points: Floats) -> Floats:
@@ -126,11 +126,8 @@ def _nostril_holes(points: Floats) -> Floats:
     holes = []
     for a, b in ((0, 1), (3, 4)):
         center, u = (wing[a] + wing[b]) / 2, (wing[b] - wing[a]) * 0.36
-        holes.append(
-            np.stack(
-                [center - u, center - np.array([0, 0.012, 0]), center + u, center + np.array([0, 0.01, 0])]
-            )
-        )
+        up = np.array([0, 0.011, 0])
+        holes.append(np.stack([center - u, center - up, center + u, center + up]))
     return np.stack(holes)
 
 
@@ -164,7 +161,7 @@ def _disc(center: Floats, radius: float, top: Floats, bottom: Floats) -> Floats:
     y = center[1] + radius * np.sin(angle)
     y = np.clip(y, np.interp(x, top[:, 0], top[:, 1]), np.interp(x, bottom[:, 0], bottom[:, 1]))
     ring = np.column_stack([x, y, np.full(8, center[2])])
-    return ring[np.array([[0, 1, 2, 3], [0, 3, 4, 7], [4, 5, 6, 7]])]
+    return ring.take([[0, 1, 2, 3], [0, 3, 4, 7], [4, 5, 6, 7]], axis=0)
 
 
 def _glasses(points: Floats) -> Floats:
@@ -175,9 +172,7 @@ def _glasses(points: Floats) -> Floats:
         center = points[eye].mean(axis=0) + np.array([0, 0.005, -0.02])
         circle = np.column_stack([np.cos(angle), np.sin(angle), np.zeros(13)])
         quads.append(_strip(center + 0.105 * circle * [1, 0.75, 1], center + 0.09 * circle * [1, 0.72, 1]))
-    left, right = (
-        points[RIGHT_EYE].mean(axis=0) + [0.095, 0, -0.03],
-        points[LEFT_EYE].mean(axis=0) - [0.095, 0, 0.03],
-    )
+    left = points[RIGHT_EYE].mean(axis=0) + np.array([0.095, 0, -0.03])
+    right = points[LEFT_EYE].mean(axis=0) - np.array([0.095, 0, 0.03])
     bar = np.array([0, 0.008, 0])
     return np.concatenate([*quads, np.stack([left - bar, right - bar, right + bar, left + bar])[None]])

@@ -65,7 +65,8 @@ def sample_look(rng: np.random.Generator) -> FaceLook:
     return FaceLook(
         width=float(np.clip(rng.normal(1, 0.05), 0.88, 1.12)),
         mouth_open=float(rng.uniform(0.1, 1) if rng.random() < 0.4 else 0.0),
-        smile=float(rng.uniform(-0.4, 1)), blink=float(rng.choice([0.0, rng.uniform(0, 0.5), 1.0], p=[0.6, 0.3, 0.1])),
+        smile=float(rng.uniform(-0.4, 1)),
+        blink=float(rng.choice([0.0, rng.uniform(0, 0.5), 1.0], p=[0.6, 0.3, 0.1])),
         brow=float(np.clip(rng.normal(0, 0.5), -1, 1)),
         gaze=(float(rng.uniform(-1, 1)), float(rng.uniform(-1, 1))), eye_size=float(rng.uniform(0.8, 1.35)),
         mouth_width=float(rng.uniform(0.85, 1.15)), nose=float(rng.uniform(0.75, 1.3)),
@@ -88,7 +89,8 @@ def sample_clothes(rng: np.random.Generator) -> Clothes:
     skirt = rng.uniform(0.35, 1.1) if rng.random() < 0.15 else 0.0
     return Clothes(
         sleeve=float(rng.choice([rng.uniform(0.2, 0.45), 1.0, 0.0], p=[0.45, 0.45, 0.1])),
-        trouser=float(1.0 if rng.random() < 0.7 else rng.uniform(0.3, 0.55)) if not skirt else 0.0, skirt=float(skirt),
+        trouser=float(1.0 if rng.random() < 0.7 else rng.uniform(0.3, 0.55)) if not skirt else 0.0,
+        skirt=float(skirt),
         shirt=_color(shirt), shirt_second=_color(second),
         pattern=str(rng.choice(["plain", "stripes", "checks", "columns"], p=[0.5, 0.2, 0.15, 0.15])),
         stripes=float(rng.uniform(12, 30)), bottom=_color(np.clip(bottom, 10, 240)), shoes=_color(shoes),

@@ -1,7 +1,7 @@
 """Plausible poses: limbs reach their targets by two-bone inverse kinematics, so joints bend one way only.
 
-Frames are rotations whose columns are x (to the person's left), y (along the limb or down) and z (to the back).
-The person's own frame stands on the floor (y = 0) and looks along -z.
+Frames are rotations whose columns are x (to the person's left), y (along the limb or down) and z (to the
+back). The person's own frame stands on the floor (y = 0) and looks along -z.
 """
 
 from __future__ import annotations
@@ -63,10 +63,9 @@ def bend_limb(root: Floats, target: Floats, pole: Floats, upper: float, lower: f
     side = unit(side)
     middle = root + along * direction + np.sqrt(max(upper**2 - along**2, 0.0)) * side
     end = root + distance * direction
-    back = side  # the hinge opens away from the pole, so the pole's side is the limb's back or, at a knee, its front
-    return Limb(
-        np.stack([root, middle, end]), _bone_frame(middle - root, back), _bone_frame(end - middle, back)
-    )
+    # The hinge opens away from the pole: z looks to the arm's back but to the leg's front.
+    upper_frame, lower_frame = _bone_frame(middle - root, side), _bone_frame(end - middle, side)
+    return Limb(np.stack([root, middle, end]), upper_frame, lower_frame)
 
 
 def _bone_frame(along: Floats, back: Floats) -> Floats:
@@ -95,10 +94,9 @@ def sample_pose(rng: np.random.Generator, body: Proportions, *, close: bool) -> 
     skull_base = neck + chest_frame @ [0, -body.neck, -0.05 * body.head]
     head = skull_base + head_frame @ [0, -0.38 * body.head, -0.06 * body.head]
     legs, feet = _legs(rng, body, stance, pelvis, pelvis_frame)
-    arms, frames, hands = _arms(rng, body, neck, chest_frame, head, head_frame, stance, close=close)
-    return Pose(
-        stance, pelvis, pelvis_frame, waist, chest_frame, neck, head, head_frame, arms, legs, feet, frames, hands
-    )  # fmt: skip
+    arms, frames, hands = _arms(rng, body, neck, chest_frame, head, head_frame, close=close)
+    spine_joints = (pelvis, pelvis_frame, waist, chest_frame, neck, head, head_frame)
+    return Pose(stance, *spine_joints, arms, legs, feet, frames, hands)
 
 
 def _stance(rng: np.random.Generator, stance: str) -> tuple[float, float]:
@@ -136,8 +134,8 @@ def _legs(
 
 
 def _arms(
-    rng: np.random.Generator, body: Proportions, neck: Floats, chest: Floats, head: Floats, head_frame: Floats,
-    stance: str, *, close: bool,
+    rng: np.random.Generator, body: Proportions, neck: Floats, chest: Floats, head: Floats,
+    head_frame: Floats, *, close: bool,
 ) -> tuple[tuple[Limb, Limb], tuple[Floats, Floats], tuple[HandPose, HandPose]]:  # fmt: skip
     limbs, frames, hands = [], [], []
     both = rng.random() < 0.35
@@ -147,7 +145,7 @@ def _arms(
             kind = str(rng.choice(ARMS, p=_CLOSE_ARM_ODDS if close else _ARM_ODDS))
         shrug = rng.uniform(-0.01, 0.03) + (0.05 if kind == "raised" else 0.0)
         shoulder = neck + chest @ [s * body.shoulder, (0.03 - shrug) * body.body, 0.01]
-        target, pole = _arm_target(rng, kind, body, s)
+        target, pole = _arm_target(rng, kind, s)
         goal = shoulder + chest @ (target * body.arm)
         if kind == "face":
             spot = [s * rng.uniform(-0.1, 0.5), rng.uniform(-0.1, 0.6), -rng.uniform(0.6, 0.85)]
@@ -160,7 +158,7 @@ def _arms(
     return (limbs[0], limbs[1]), (frames[0], frames[1]), (hands[0], hands[1])
 
 
-def _arm_target(rng: np.random.Generator, kind: str, body: Proportions, s: float) -> tuple[Floats, Floats]:
+def _arm_target(rng: np.random.Generator, kind: str, s: float) -> tuple[Floats, Floats]:
     """Wrist relative to the shoulder in arm lengths, and the elbow's pole, both in the chest's frame."""
     x_low, x_high, y_low, y_high, z_low, z_high = {
         "hang": (0.05, 0.35, 0.88, 0.97, -0.25, 0.12), "hip": (0.12, 0.25, 0.58, 0.72, -0.2, 0.02),

@@ -49,7 +49,7 @@ class Light:
 
 @dataclass(frozen=True, eq=False)
 class Drawing:
-    """Index picture of the frontmost quad (0: none, else 1 + its place); each quad's plane, owner and colour."""
+    """Index picture of the frontmost quad (0: none, else 1 + its place), and the facts of each quad."""
 
     index: NDArray[np.int32]
     normals: Floats
@@ -125,7 +125,7 @@ def composite(drawing: Drawing, background: NDArray[np.uint8]) -> NDArray[np.uin
 
 
 def hidden(drawing: Drawing, camera: Camera, points: Floats, owner: int, own: Floats) -> NDArray[np.bool_]:
-    """Which camera points (K, 3) lie behind something; the owner's surface only if more than `own` (K,) metres.
+    """Which camera points (K, 3) are behind something; the owner's surface hides beyond `own` (K,) metres.
 
     Points outside the picture are not judged and count as not hidden.
     """
@@ -142,7 +142,7 @@ def hidden(drawing: Drawing, camera: Camera, points: Floats, owner: int, own: Fl
     return answer
 
 
-def _depth(drawing: Drawing, place: NDArray[np.int64], points: Floats) -> Floats:
+def _depth(drawing: Drawing, place: NDArray[np.int32], points: Floats) -> Floats:
     """Depth of the quads' planes along the rays to the points; a grazing quad answers with its centre's."""
     normal, center = drawing.normals[place], drawing.corners[place]
     ray = points / points[:, 2:]

@@ -58,7 +58,7 @@ def unit(v: Floats) -> Floats:
 
 
 def quads_of_rings(rings: Floats) -> Floats:
-    """(..., K, n, 3) rings to (..., K - 1, n, 4, 3) quads, outward if rings turn right-handed about the axis."""
+    """(..., K, n, 3) rings to (..., K - 1, n, 4, 3) quads; outward if rings turn right-handed."""
     following = np.roll(rings, -1, axis=-2)
     corners = (
         rings[..., :-1, :, :],
@@ -70,7 +70,7 @@ def quads_of_rings(rings: Floats) -> Floats:
 
 
 def loft(centers: Floats, u: Floats, v: Floats, sides: int, power: float = 1.0) -> Floats:
-    """Quads (K - 1, sides, 4, 3) over K elliptic rings; centres and half axes (K, 3); power < 1 squares them."""
+    """Quads (K - 1, sides, 4, 3) over K elliptic rings of half axes u, v (K, 3); power < 1 squares them."""
     angle = np.arange(sides) * (2 * np.pi / sides)
     cos, sin = _squared(np.cos(angle), power), _squared(np.sin(angle), power)
     rings = centers[:, None] + cos[:, None] * u[:, None] + sin[:, None] * v[:, None]
@@ -125,16 +125,11 @@ def box(center: Floats, axes: Floats) -> Floats:
     """Six outward quads of a box whose half axes are the rows of axes (3, 3)."""
     signs = np.array([[i >> 2 & 1, i >> 1 & 1, i & 1] for i in range(8)]) * 2.0 - 1
     quads = (center + signs @ axes)[_BOX_FACES]
-    normal = np.cross(quads[:, 2] - quads[:, 0], quads[:, 3] - quads[:, 1])
-    inward = ((quads.mean(axis=1) - center) * normal).sum(axis=1) < 0
-    quads[inward] = quads[inward][:, ::-1]
-    return quads
+    return face_towards(quads, quads.mean(axis=1) - center)
 
 
 def face_towards(quads: Floats, direction: Floats) -> Floats:
-    """The same quads, wound so that their normals point along the direction."""
+    """The same quads, wound so that their normals point along the direction: (3,) or one each (F, 3)."""
     normal = np.cross(quads[:, 2] - quads[:, 0], quads[:, 3] - quads[:, 1])
-    turned = quads.copy()
-    away = normal @ direction < 0
-    turned[away] = quads[away][:, ::-1]
-    return turned
+    away = (normal * direction).sum(axis=1) < 0
+    return np.where(away[:, None, None], quads[:, ::-1], quads)
