@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 from wholebody.runtime.people import Floats
 from wholebody.runtime.spec import InputSpec
 
-__all__ = ["Letterbox", "Pixels", "letterbox", "preprocess"]
+__all__ = ["Letterbox", "Pixels", "Preprocessor", "letterbox", "preprocess"]
 
 Pixels = NDArray[np.uint8]
 
@@ -54,49 +56,81 @@ def letterbox(source_hw: tuple[int, int], spec: InputSpec) -> Letterbox:
     return Letterbox((height, width), (max(1, int(height * scale)), max(1, int(width * scale))))
 
 
-def preprocess(image_bgr: Pixels, box: Letterbox, spec: InputSpec) -> Floats:
-    """The network's input: (1, 3, H, W) float32, RGB in 0..1 normalised, with zeros right and below.
+class Preprocessor(threading.local):
+    """Pictures to the input of one student, in buffers that it keeps: new ones would cost more than the work.
 
-    image_bgr (h, w, 3) uint8 as OpenCV reads it; `box` comes from `letterbox`. Resizing is bilinear with
-    half-pixel centres, without antialiasing and in float, since 8-bit resizing rounds and does not reproduce
-    the reference.
+    Each thread that uses it has buffers of its own.
     """
-    height, width = box.size
-    canvas = np.zeros((1, 3, spec.height, spec.width), np.float32)
-    resize = _resize_far if box.source[0] > 2 * height else _resize
-    resize(image_bgr, _normalised(spec.mean, spec.std), canvas[0, :, :height, :width])
-    return canvas
 
+    def __init__(self, spec: InputSpec) -> None:
+        self.spec = spec
+        self._gain = (1 / (255 * np.array(spec.std))).astype(np.float32)
+        self._offset = (np.array(spec.mean) / np.array(spec.std)).astype(np.float32)
+        self._canvas = np.zeros((1, 3, spec.height, spec.width), np.float32)
+        self._size = (0, 0)
+        self._buffers: dict[str, NDArray[Any]] = {}
 
-@lru_cache(maxsize=16)
-def _normalised(mean: tuple[float, ...], std: tuple[float, ...]) -> Floats:
-    """(3, 256) float32: what each value of red, green and blue becomes."""
-    values = np.arange(256) / 255
-    table: Floats = ((values - np.array(mean)[:, None]) / np.array(std)[:, None]).astype(np.float32)
-    return table
+    def __call__(self, image_bgr: Pixels, box: Letterbox) -> Floats:
+        """(1, 3, H, W) float32: RGB in 0..1, normalised, zeros right and below; good until the next call.
 
-
-def _resize(image_bgr: Pixels, table: Floats, out: Floats) -> None:
-    """Look up and resize one plane after the other, straight into `out` (3, h, w)."""
-    for values, plane, target in zip(table[::-1], cv2.split(image_bgr), out[::-1], strict=True):
-        if plane.shape == target.shape:
-            cv2.LUT(plane, values, dst=target)
+        image_bgr (h, w, 3) uint8 as OpenCV reads it; `box` comes from `letterbox`. Resizing is bilinear with
+        half-pixel centres, without antialiasing and in float, since 8-bit resizing rounds and does not
+        reproduce the reference.
+        """
+        if box.size != self._size:
+            self._canvas.fill(0)
+            self._size = box.size
+        height, width = box.size
+        planes = self._canvas[0, ::-1, :height, :width]  # blue, green, red
+        if box.source[0] > 2 * height:
+            self._resize_far(image_bgr, planes)
         else:
-            cv2.resize(cv2.LUT(plane, values), target.shape[::-1], dst=target, interpolation=cv2.INTER_LINEAR)
+            self._resize(image_bgr, planes)
+        for plane, gain, offset in zip(planes, self._gain[::-1], self._offset[::-1], strict=True):
+            plane *= gain
+            plane -= offset
+        return self._canvas
 
+    def _resize(self, image_bgr: Pixels, planes: Floats) -> None:
+        """Into float `planes` (3, h, w), channel after channel."""
+        for source, target in zip(self._split(image_bgr), planes, strict=True):
+            if source.shape == target.shape:
+                np.copyto(target, source)
+            else:
+                cv2.resize(
+                    self._float(source), target.shape[::-1], dst=target, interpolation=cv2.INTER_LINEAR
+                )
 
-def _resize_far(image_bgr: Pixels, table: Floats, out: Floats) -> None:
-    """`_resize` for a source over twice as high: it reads only the two rows that each row lies between."""
-    height, width = out.shape[1:]
-    centres = (np.arange(height) + 0.5) * (len(image_bgr) / height) - 0.5
-    above = np.floor(centres).astype(
-        np.intp
-    )  # within the picture, as is the row below: rows lie over 2 apart
-    weight = (centres - above).astype(np.float32)[:, None]
-    rows = image_bgr[np.concatenate([above, above + 1])]
-    for values, plane, target in zip(table[::-1], cv2.split(rows), out[::-1], strict=True):
-        narrow = cv2.resize(cv2.LUT(plane, values), (width, 2 * height), interpolation=cv2.INTER_LINEAR)
+    def _resize_far(self, image_bgr: Pixels, planes: Floats) -> None:
+        """`_resize` for a source over twice as high: it reads only the two rows a row lies between."""
+        height, width = planes.shape[1:]
+        centres = (np.arange(height) + 0.5) * (len(image_bgr) / height) - 0.5
+        above = np.floor(centres).astype(np.intp)  # in the picture, and so is the row below
+        weight = (centres - above).astype(np.float32)[:, None]
+        rows = self._buffer("rows", (2 * height, *image_bgr.shape[1:]), np.uint8)
+        np.take(image_bgr, np.concatenate([above, above + 1]), axis=0, out=rows, mode="clip")
+        narrow = self._buffer("narrow", (2 * height, width), np.float32)
         upper, lower = narrow[:height], narrow[height:]
-        np.subtract(lower, upper, out=lower)
-        np.multiply(lower, weight, out=lower)
-        np.add(upper, lower, out=target)
+        for source, target in zip(self._split(rows), planes, strict=True):
+            cv2.resize(self._float(source), (width, 2 * height), dst=narrow, interpolation=cv2.INTER_LINEAR)
+            np.subtract(lower, upper, out=lower)
+            np.multiply(lower, weight, out=lower)
+            np.add(upper, lower, out=target)
+
+    def _split(self, image: Pixels) -> Sequence[NDArray[Any]]:
+        return cv2.split(image, tuple(self._buffer("planes", (3, *image.shape[:2]), np.uint8)))
+
+    def _float(self, plane: NDArray[Any]) -> Floats:
+        wide = self._buffer("float", plane.shape, np.float32)
+        np.copyto(wide, plane)
+        return wide
+
+    def _buffer(self, name: str, shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
+        if name not in self._buffers or self._buffers[name].shape != shape:
+            self._buffers[name] = np.empty(shape, dtype)
+        return self._buffers[name]
+
+
+def preprocess(image_bgr: Pixels, box: Letterbox, spec: InputSpec) -> Floats:
+    """One picture to a new array; see `Preprocessor`."""
+    return Preprocessor(spec)(image_bgr, box)
