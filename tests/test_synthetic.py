@@ -27,6 +27,11 @@ def scene(seed: int) -> Scene:
     return render_scene(seed, (192, 192))
 
 
+@functools.cache
+def small_scene(seed: int) -> Scene:
+    return render_scene(seed, (64, 64))
+
+
 def rng(seed: int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(seed))
 
@@ -59,7 +64,7 @@ def test_a_tiny_picture_is_refused() -> None:
 
 
 def test_one_to_six_people_and_all_counts_occur() -> None:
-    counts = {len(render_scene(s, (48, 48)).people) for s in range(90)}
+    counts = {len(small_scene(s).people) for s in range(90)}
     assert counts == {1, 2, 3, 4, 5, 6}
 
 
@@ -93,8 +98,8 @@ def test_most_pictures_show_somebody_and_something_is_hidden() -> None:
 def test_a_face_is_visible_only_when_it_looks_at_the_camera() -> None:
     """Nose and mouth vanish beyond the profile, the face's sides (contour, brows) when seen from behind."""
     away = looking = 0
-    for s in range(120):
-        for person in render_scene(s, (64, 64)).people:
+    for s in range(90):
+        for person in small_scene(s).people:
             face, visible = person.keypoints3d[13:97], person.visible[13:97]
             ears, chin, brow = face[[0, 32]], face[16], face[[37, 38]].mean(axis=0)
             back = np.cross(ears[1] - ears[0], chin - brow)
@@ -103,8 +108,8 @@ def test_a_face_is_visible_only_when_it_looks_at_the_camera() -> None:
             assert facing > -0.85 or not visible.any()
             away += facing < -0.85
             looking += facing > 0.5 and visible.any()
-    assert away > 5
-    assert looking > 60
+    assert away >= 3
+    assert looking > 50
 
 
 BONES = [

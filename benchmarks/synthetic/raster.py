@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from wholebody.benchmarks.synthetic.shapes import Floats, Mesh
+from wholebody.benchmarks.synthetic.shapes import Floats, Mesh, quad_normals, unit
 
 _SAMPLES = 2
 _SUBPIXEL = 4  # bits
@@ -62,28 +62,28 @@ def draw(
     meshes: list[Mesh], owners: list[int], camera: Camera, light: Light, size: tuple[int, int]
 ) -> Drawing:
     """Draw meshes in camera coordinates; `owners` names each mesh's person."""
-    quads = np.concatenate([m.quads for m in meshes])
-    colors = np.concatenate([m.colors for m in meshes])
-    lift = np.concatenate([m.lift for m in meshes])
-    owner = np.repeat(owners, [len(m.quads) for m in meshes])
-    normals = np.cross(quads[:, 2] - quads[:, 0], quads[:, 3] - quads[:, 1])
-    centers = quads.mean(axis=1)
-    seen = ((normals * centers).sum(axis=1) < 0) & (quads[..., 2].min(axis=1) > _NEAR)
-    pixels = np.full((*quads.shape[:2], 2), -1e4)
-    pixels[seen] = camera.project(quads[seen])
-    height, width = size
-    low, high = pixels.min(axis=1), pixels.max(axis=1)
-    seen &= (high[:, 0] > -1) & (high[:, 1] > -1) & (low[:, 0] < width) & (low[:, 1] < height)
-    order = np.flatnonzero(seen)
-    order = order[np.argsort(lift[order] - centers[order, 2], kind="stable")]
-    normals = normals[order] / np.maximum(np.linalg.norm(normals[order], axis=1, keepdims=True), 1e-12)
-    return Drawing(
-        _paint(pixels[order], size),
-        normals,
-        centers[order],
-        owner[order],
-        _shade(colors[order], normals, light),
+    mesh, owner = Mesh.join(meshes), np.repeat(owners, [len(m.quads) for m in meshes])
+    quads, normals = mesh.quads, quad_normals(mesh.quads)
+    centers = (quads[:, 0] + quads[:, 1] + quads[:, 2] + quads[:, 3]) / 4
+    order = np.flatnonzero(np.einsum("ij,ij->i", normals, centers) < 0)
+    order = order[_in_view(quads[order], camera, size)]
+    order = order[np.argsort(mesh.lift[order] - centers[order, 2], kind="stable")]
+    normals = unit(normals[order] * 1e6)  # facets are as small as a square millimetre
+    shades = _shade(mesh.colors[order], normals, light)
+    index = _paint(camera.project(quads[order]), size)
+    return Drawing(index, normals, centers[order], owner[order], shades)
+
+
+def _in_view(quads: Floats, camera: Camera, size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Which quads (F, 4, 3) lie before the camera and may touch the picture."""
+    depth = quads[..., 2].T
+    before = np.minimum(np.minimum(depth[0], depth[1]), np.minimum(depth[2], depth[3])) > _NEAR
+    x, y = camera.project(np.where(before[:, None, None], quads, 1.0)).transpose(2, 1, 0)
+    touching = (
+        (x > -1).any(axis=0) & (y > -1).any(axis=0) & (x < size[1]).any(axis=0) & (y < size[0]).any(axis=0)
     )
+    inside: NDArray[np.bool_] = before & touching
+    return inside
 
 
 def _paint(pixels: Floats, size: tuple[int, int]) -> NDArray[np.int32]:

@@ -128,8 +128,13 @@ def box(center: Floats, axes: Floats) -> Floats:
     return face_towards(quads, quads.mean(axis=1) - center)
 
 
+def quad_normals(quads: Floats) -> Floats:
+    """Normals (F, 3) of quads (F, 4, 3), of any length; spelt out, for `np.cross` takes twice the time."""
+    (ax, ay, az), (bx, by, bz) = (quads[:, 2] - quads[:, 0]).T, (quads[:, 3] - quads[:, 1]).T
+    return np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], axis=1)
+
+
 def face_towards(quads: Floats, direction: Floats) -> Floats:
     """The same quads, wound so that their normals point along the direction: (3,) or one each (F, 3)."""
-    normal = np.cross(quads[:, 2] - quads[:, 0], quads[:, 3] - quads[:, 1])
-    away = (normal * direction).sum(axis=1) < 0
+    away = (quad_normals(quads) * direction).sum(axis=1) < 0
     return np.where(away[:, None, None], quads[:, ::-1], quads)
