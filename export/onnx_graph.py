@@ -1,7 +1,8 @@
-"""From a PyTorch network to one clean ONNX graph: opset 17, `ai.onnx` operators only, every output of a fixed shape.
+"""From a PyTorch network to one clean ONNX graph: opset 17, `ai.onnx` operators only, fixed shapes.
 
-PyTorch's exporter writes opset 18. Importers of TensorRT 8.5 to 9.0 misread that opset's reductions, so the graph is
-taken back to 17, operator by operator, and refused where the two opsets differ in a way not known here.
+PyTorch's exporter writes opset 18. Importers of TensorRT 8.5 to 9.0 misread that opset's reductions, so the
+graph is taken back to 17, operator by operator, and refused where the two opsets differ in a way not known
+here.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import onnx
 import onnxslim
 import torch
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper, shape_inference
-from onnxscript import opset18 as op
+from onnxscript import opset18
 from torch import Tensor, nn
 
 from wholebody.export.students import roi_align, rpn  # noqa: F401  their operators must exist before they are named
@@ -27,12 +28,14 @@ __all__ = ["IR_VERSION", "OPSET", "to_onnx"]
 OPSET = 17
 IR_VERSION = 8  # the one that came with opset 17; older runtimes refuse newer ones
 
+op: Any = opset18  # its own annotations allow tensors only, not what makes them
+
 
 def to_onnx(network: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str]) -> ModelProto:
     """Trace `network(*inputs.values())` into a checked, simplified model whose tensors bear these names.
 
-    The shapes of `inputs` are those of the graph. Raises ValueError where the graph cannot be expressed in opset 17,
-    or has an output whose shape is not fixed.
+    The shapes of `inputs` are those of the graph. Raises ValueError where the graph cannot be expressed in
+    opset 17, or has an output whose shape is not fixed.
     """
     with torch.no_grad(), _quiet():
         program = torch.onnx.export(
@@ -60,22 +63,22 @@ def _roi_align(features: Any, boxes: Any, bins: int, samples: int, scale: float)
 
 
 def _suppress(boxes: Any, scores: Any, threshold: float, count: int) -> Any:
-    """`wholebody::suppress` is NonMaxSuppression, filled up with -1 and cut to `count`, the only fixed shape it can have."""
+    """`wholebody::suppress` is NonMaxSuppression, filled up with -1 and cut: its only fixed shape."""
+    zero, length = op.Constant(value_ints=[0]), op.Constant(value_ints=[count])
     selected = op.NonMaxSuppression(
-        op.Unsqueeze(boxes, op.Constant(value_ints=[0])),
+        op.Unsqueeze(boxes, zero),
         op.Unsqueeze(scores, op.Constant(value_ints=[0, 1])),
-        op.Constant(value_ints=[count]),
+        length,
         op.Constant(value_floats=[threshold]),
         op.Constant(value_floats=[0.0]),
     )
-    # Two axes until the reshape: it then changes the rank, so that no optimizer takes it for a no-op and drops it.
+    # Two axes until the reshape: it then changes the rank, so that no optimizer takes it for a no-op and
+    # drops it.
     found = op.Gather(selected, op.Constant(value_ints=[2]), axis=1)  # (M, 1)
     filler = op.Constant(value=numpy_helper.from_array(np.full((count, 1), -1)))
     filled = op.Concat(found, filler, axis=0)
-    cut = op.Slice(filled, op.Constant(value_ints=[0]), op.Constant(value_ints=[count]), op.Constant(value_ints=[0]))
-    index = op.Reshape(cut, op.Constant(value_ints=[count]))
-    nothing = op.Constant(value_ints=[0])
-    return op.Max(index, nothing), op.GreaterOrEqual(index, nothing)
+    index = op.Reshape(op.Slice(filled, zero, length, zero), length)
+    return op.Max(index, zero), op.GreaterOrEqual(index, zero)
 
 
 _TRANSLATIONS: dict[Callable[..., Any], Any] = {
@@ -86,13 +89,13 @@ _TRANSLATIONS: dict[Callable[..., Any], Any] = {
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """PyTorch 2.13 warns of its own pytrees, and its exporter of an absent torchvision that nothing here needs."""
+    """PyTorch 2.13 warns of its own pytrees, and its exporter of an absent torchvision, not needed here."""
     logger = logging.getLogger("torch.onnx._internal.exporter._registration")
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
+            warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`", FutureWarning)
             yield
     finally:
         logger.setLevel(level)
@@ -117,7 +120,7 @@ def _changed(node: NodeProto) -> bool:
 
 
 def _refuse(node: NodeProto, constants: Mapping[str, TensorProto]) -> None:
-    raise ValueError(f"{node.op_type} ({node.name}) changed with opset {OPSET + 1}, and no way back to {OPSET} is known")
+    raise ValueError(f"{node.op_type} ({node.name}) is new in opset {OPSET + 1}; no way back is known")
 
 
 def _lower_reduction(node: NodeProto, constants: Mapping[str, TensorProto]) -> None:
@@ -133,9 +136,8 @@ def _lower_split(node: NodeProto, constants: Mapping[str, TensorProto]) -> None:
     _drop_attribute(node, "num_outputs")
 
 
-_LOWERING = {name: _lower_reduction for name in ("ReduceMean", "ReduceMax", "ReduceMin", "ReduceL2")} | {
-    "Split": _lower_split
-}
+_REDUCTIONS = ("ReduceMean", "ReduceMax", "ReduceMin", "ReduceL2")
+_LOWERING = {**dict.fromkeys(_REDUCTIONS, _lower_reduction), "Split": _lower_split}
 
 
 def _strip(model: ModelProto) -> None:

@@ -1,13 +1,15 @@
-"""DOPE: one network that finds every body, hand and face, each as a class of anchor poses refined in 2D and 3D.
+"""DOPE: one network for every body, hand and face, each a class of anchor poses refined in 2D and 3D.
 
-Weinzaepfel et al., "DOPE: Distillation Of Part Experts for whole-body 3D pose estimation in the wild", ECCV 2020: a
-Faster R-CNN trunk (ResNet C4, RPN, RoIAlign, C5) with, per part, a classifier over K anchor poses and a regressor of
-their deformation (section 3; LCR-Net). Written from the paper and from the layout of the published checkpoints.
+Weinzaepfel et al., "DOPE: Distillation Of Part Experts for whole-body 3D pose estimation in the wild", ECCV
+2020: a Faster R-CNN trunk (ResNet C4, RPN, RoIAlign, C5) with, per part, a classifier over K anchor poses and
+a regressor of their deformation (section 3; LCR-Net). Written from the paper and from the layout of the
+published checkpoints.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
 from typing import NamedTuple
 
 import torch
@@ -23,14 +25,17 @@ PARTS = ("body", "hand", "face")
 JOINTS = {"body": 13, "hand": 21, "face": 84}
 ROI_BINS, ROI_SAMPLES = 7, 2
 DELTA_SCALE = 5.0  # the regressor's outputs are five times the deformation
+FRACTIONS: Mapping[str, float] = {"anchor_ratios": 1e-3, "rpn_threshold": 0.0, "bn_eps": 0.0}
+MOST = 100_000  # no number of a network's size is larger; a damaged one would only fill the memory
 
 
 @dataclass(frozen=True)
 class DopeConfig:
     """Size and conventions of a DOPE network; the defaults are the published one.
 
-    classes: anchor poses K per part. min_size, max_size: shorter and longer side of the resized picture in pixels.
-    rpn_width None means as many channels as C4. candidates and proposals: boxes before and after suppression.
+    classes: anchor poses K per part. min_size, max_size: shorter and longer side of the resized picture in
+    pixels. rpn_width None means as many channels as C4. candidates and proposals: boxes before and after
+    suppression. Raises ValueError, naming the field, for a number that is none or out of range.
     """
 
     width: int = 64
@@ -46,6 +51,26 @@ class DopeConfig:
     min_size: int = 800
     max_size: int = 1333
     bn_eps: float = 1e-5
+
+    def __post_init__(self) -> None:
+        for entry in fields(self):
+            _check_numbers(entry.name, getattr(self, entry.name))
+        if len(self.blocks) != 4 or set(self.classes) != set(PARTS):
+            raise ValueError(f"blocks {self.blocks}, classes {self.classes}; allowed are four, one per part")
+
+
+def _check_numbers(name: str, value: object) -> None:
+    """Whole numbers from 1 to MOST; the fields of FRACTIONS may be smaller."""
+    if name == "rpn_width" and value is None:
+        return
+    several = value.values() if isinstance(value, Mapping) else value
+    numbers = tuple(several) if isinstance(several, Iterable) else (several,)
+    least = FRACTIONS.get(name, 1)
+    kinds = (int, float) if name in FRACTIONS else (int,)
+    for number in numbers:
+        if isinstance(number, bool) or not isinstance(number, kinds) or not least <= number <= MOST:
+            kind = kinds[-1].__name__
+            raise ValueError(f"{name} is {value!r:.80}; allowed is {kind} from {least} to {MOST}")
 
 
 class DopeOutputs(NamedTuple):
@@ -93,7 +118,7 @@ class Dope(nn.Module):
             self.register_buffer(f"{part}_anchor_poses", torch.zeros(config.classes[part], JOINTS[part], 5))
 
     def forward(self, image: Tensor, size: Tensor) -> DopeOutputs:
-        """image (1, 3, H, W) normalised RGB, zero-padded right and bottom; size (2,) unpadded height and width."""
+        """image (1, 3, H, W) normalised RGB, zeros right and below; size (2,) height, width without them."""
         features = self.backbone.features(image)
         logits, deltas = self.rpn(features)
         boxes, real = self.propose(logits[0], deltas[0], self.anchors(image), size)
@@ -122,7 +147,7 @@ class Dope(nn.Module):
         return self.backbone.head(regions)
 
     def decode(self, boxes: Tensor, deltas: Tensor, part: str) -> tuple[Tensor, Tensor]:
-        """(N, 4) boxes and (N, K, J * 5) deltas -> (N, K, J, 2) network pixels and (N, K, J, 3) metres, in FP32."""
+        """(N, 4) boxes, (N, K, J * 5) deltas -> (N, K, J, 2) network pixels, (N, K, J, 3) metres; in FP32."""
         joints = JOINTS[part]
         anchors: Tensor = getattr(self, f"{part}_anchor_poses")
         n, k = deltas.shape[:2]

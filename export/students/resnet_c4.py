@@ -1,10 +1,13 @@
 """ResNet bottleneck trunk, split as DOPE uses it: C1..C4 on the picture, C5 on each region of interest.
 
-He et al., "Deep residual learning for image recognition", 2016; the stride sits on the 3x3 convolution (as in every
-published DOPE checkpoint). BatchNorm is frozen at inference, so `fold_batch_norm` writes it into the convolutions.
+He et al., "Deep residual learning for image recognition", 2016; the stride sits on the 3x3 convolution (as in
+every published DOPE checkpoint). BatchNorm is frozen at inference, so `fold_batch_norm` writes it into the
+convolutions.
 """
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +18,7 @@ EXPANSION = 4
 
 
 class Bottleneck(nn.Module):
-    """1x1 reduce, 3x3, 1x1 expand, plus the shortcut: (B, C, H, W) -> (B, 4 * width, H / stride, W / stride)."""
+    """1x1 reduce, 3x3, 1x1 expand, plus the shortcut: (B, C, H, W) -> (B, 4 width, H / s, W / s)."""
 
     def __init__(self, channels: int, width: int, stride: int, eps: float) -> None:
         super().__init__()
@@ -42,8 +45,8 @@ class Bottleneck(nn.Module):
 class ResNetC4(nn.Module):
     """`features` gives C4 of the picture, `head` gives one vector per pooled region.
 
-    width is 64 and blocks are (3, 4, 6, 3) in ResNet-50. c4_stride 16 is the published network; 8 keeps the third
-    stage at the second's resolution, for small students whose hands would else fall into one cell.
+    width is 64 and blocks are (3, 4, 6, 3) in ResNet-50. c4_stride 16 is the published network; 8 keeps the
+    third stage at the second's resolution, for small students whose hands would else fall into one cell.
     """
 
     def __init__(self, width: int, blocks: tuple[int, int, int, int], c4_stride: int, eps: float) -> None:
@@ -63,7 +66,8 @@ class ResNetC4(nn.Module):
         """(B, 3, H, W) normalised picture -> (B, 16 * width, H / c4_stride, W / c4_stride)."""
         x = torch.relu(self.bn1(self.conv1(image)))
         x = nn.functional.max_pool2d(x, 3, 2, padding=1)
-        return self.layer3(self.layer2(self.layer1(x)))
+        c4: Tensor = self.layer3(self.layer2(self.layer1(x)))
+        return c4
 
     def head(self, regions: Tensor) -> Tensor:
         """(N, 16 * width, 7, 7) pooled regions -> (N, 32 * width)."""
@@ -78,8 +82,7 @@ def _stage(channels: int, width: int, blocks: int, stride: int, eps: float) -> n
 
 def fold_batch_norm(module: nn.Module) -> None:
     """Write every BatchNorm's running statistics into the convolution before it, in place; float64 inside."""
-    children = list(module.named_children())
-    for (name, child), (norm_name, norm) in zip(children, children[1:], strict=False):
+    for (name, child), (norm_name, norm) in pairwise(list(module.named_children())):
         if isinstance(child, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
             setattr(module, name, _folded(child, norm))
             setattr(module, norm_name, nn.Identity())

@@ -1,7 +1,8 @@
-"""RoIAlign as two small matrix products: bilinear sampling is separable, so pooling is rows x features x columns.
+"""RoIAlign as two small matrix products: bilinear sampling is separable.
 
-He et al., "Mask R-CNN", 2017, with the conventions of the published DOPE network: no half-pixel shift of the box
-(`aligned=False`, ONNX `output_half_pixel`), at least one feature cell per side, samples more than a cell outside count as zero.
+He et al., "Mask R-CNN", 2017, with the conventions of the published DOPE network: no half-pixel shift of the
+box (`aligned=False`, ONNX `output_half_pixel`), at least one feature cell per side, samples more than a cell
+outside count as zero.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ CHUNK = 64  # regions at a time: bounds memory at about 64 * 7 * W * C floats
 
 @torch.library.custom_op("wholebody::roi_align", mutates_args=())
 def _roi_align_op(features: Tensor, boxes: Tensor, bins: int, samples: int, scale: float) -> Tensor:
-    return pool(features, boxes, bins, samples, scale)
+    return pool(features, boxes, bins, samples, scale).contiguous()
 
 
 @_roi_align_op.register_fake
@@ -30,7 +31,8 @@ def roi_align(features: Tensor, boxes: Tensor, bins: int, samples: int, scale: f
     One operator in an exported graph (ONNX RoiAlign), plain differentiable arithmetic everywhere else.
     """
     if torch.compiler.is_exporting():
-        return _roi_align_op(features, boxes, bins, samples, scale)
+        operator: Tensor = _roi_align_op(features, boxes, bins, samples, scale)
+        return operator
     return pool(features, boxes, bins, samples, scale)
 
 
@@ -43,14 +45,14 @@ def pool(features: Tensor, boxes: Tensor, bins: int, samples: int, scale: float)
     columns = _weights(boxes[:, 0] * scale, boxes[:, 2] * scale, bins, samples, width)  # (N, bins, w)
     by_row = features[0].permute(1, 2, 0).reshape(height, width * channels)
     pooled = []
-    for r, c in zip(rows.split(CHUNK), columns.split(CHUNK), strict=True):
+    for r, c in zip(torch.split(rows, CHUNK), torch.split(columns, CHUNK), strict=True):
         strips = (r.reshape(-1, height) @ by_row).reshape(-1, width, channels)  # (n * bins, w, C)
         pooled.append(torch.bmm(c.repeat_interleave(bins, dim=0), strips).reshape(-1, bins, bins, channels))
     return torch.cat(pooled).permute(0, 3, 1, 2)
 
 
 def _weights(start: Tensor, stop: Tensor, bins: int, samples: int, cells: int) -> Tensor:
-    """(N,) sides in feature cells -> (N, bins, cells): the weight of each cell in the mean of a bin's samples."""
+    """(N,) sides in feature cells -> (N, bins, cells): each cell's weight in the mean of a bin's samples."""
     step = (stop - start).clamp(min=1.0) / bins
     offset = (torch.arange(bins * samples, device=start.device, dtype=start.dtype) + 0.5) / samples
     position = start[:, None] + offset * step[:, None]  # (N, bins * samples)

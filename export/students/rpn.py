@@ -1,7 +1,7 @@
-"""Region proposal network with static shapes: anchors, box decoding, one TopK, suppression padded to a fixed count.
+"""Region proposal network of fixed shapes: anchors, box decoding, one TopK, suppression filled up to a count.
 
-Ren et al., "Faster R-CNN", 2015, with the published checkpoint's conventions: anchors by ratio, then size, rounded to
-whole pixels around (0, 0); box deltas clipped at log(1000 / 16).
+Ren et al., "Faster R-CNN", 2015, with the published checkpoint's conventions: anchors by ratio, then size,
+rounded to whole pixels around (0, 0); box deltas clipped at log(1000 / 16).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-__all__ = ["RegionProposals", "anchor_grid", "box_iou", "decode_boxes", "encode_boxes", "suppress"]
+__all__ = ["RegionProposals", "anchor_grid", "box_iou", "decode_boxes", "encode_boxes", "propose", "suppress"]
 
 MAX_LOG_SCALE = math.log(1000.0 / 16)
 MIN_BOX_SIDE = 1e-3  # pixels; anything smaller is no proposal
@@ -21,7 +21,7 @@ MIN_BOX_SIDE = 1e-3  # pixels; anything smaller is no proposal
 def anchor_grid(
     sizes: tuple[int, ...], ratios: tuple[float, ...], rows: int, columns: int, stride: int
 ) -> Tensor:
-    """(rows * columns * A, 4) float32 boxes x0 y0 x1 y1 in network pixels, A = ratios x sizes, position-major."""
+    """(rows * columns * A, 4) float32 x0 y0 x1 y1 in network pixels, A = ratios x sizes, position-major."""
     roots = torch.tensor(ratios).sqrt()[:, None]
     side = torch.tensor(sizes, dtype=torch.float32)[None]
     w, h = (side / roots).flatten(), (side * roots).flatten()
@@ -56,10 +56,11 @@ def box_iou(a: Tensor, b: Tensor) -> Tensor:
 
 @torch.library.custom_op("wholebody::suppress", mutates_args=())
 def suppress(boxes: Tensor, scores: Tensor, threshold: float, count: int) -> tuple[Tensor, Tensor]:
-    """Greedy suppression with a fixed answer: (count,) int64 indices by falling score, (count,) bool whether real.
+    """Greedy suppression, its answer of fixed shape: (count,) int64 indices, best first, and (count,) bool.
 
-    boxes (N, 4), scores (N,); a box goes when its IoU with a kept one exceeds the threshold, or its score is not
-    above zero. Exported as ONNX NonMaxSuppression.
+    boxes (N, 4), scores (N,); a box goes when its IoU with a kept one exceeds the threshold, or its score is
+    not above zero. Where fewer than `count` stay, the rest is index 0 and False. Exported as ONNX
+    NonMaxSuppression.
     """
     order = torch.argsort(scores, descending=True, stable=True)
     order = order[scores[order] > 0]
@@ -100,13 +101,19 @@ class RegionProposals(nn.Module):
 
 
 def propose(
-    logits: Tensor, deltas: Tensor, anchors: Tensor, size: Tensor, candidates: int, count: int, threshold: float
+    logits: Tensor,
+    deltas: Tensor,
+    anchors: Tensor,
+    size: Tensor,
+    candidates: int,
+    count: int,
+    threshold: float,
 ) -> tuple[Tensor, Tensor]:
-    """One picture's proposals: (count, 4) boxes in network pixels, clipped to the unpadded picture, and (count,) bool.
+    """One picture's proposals: (count, 4) boxes in network pixels, clipped to the picture, and (count,) bool.
 
-    logits (R,), deltas (R, 4), anchors (R, 4), size (2,) unpadded height and width. The best `candidates` by logit are
-    decoded; boxes thinner than MIN_BOX_SIDE go; then suppression at `threshold`. Where fewer than `count` remain, the
-    rest are empty boxes with False.
+    logits (R,), deltas (R, 4), anchors (R, 4), size (2,) height and width without the padding. The best
+    `candidates` by logit are decoded; boxes thinner than MIN_BOX_SIDE go; then suppression at `threshold`.
+    Where fewer than `count` remain, the rest are empty boxes with False.
     """
     best, index = torch.topk(logits, min(candidates, logits.shape[0]))
     boxes = decode_boxes(deltas.index_select(0, index), anchors.index_select(0, index))
@@ -114,7 +121,8 @@ def propose(
     boxes = torch.minimum(boxes.clamp(min=0), limit)
     sides = boxes[:, 2:] - boxes[:, :2]
     thick = (sides[:, 0] >= MIN_BOX_SIDE) & (sides[:, 1] >= MIN_BOX_SIDE)
-    # Suppression needs order only. A sigmoid would saturate and make ties; ranks keep the order of the logits.
+    # Suppression needs order only, and a sigmoid would saturate and make ties: ranks keep the logits' order.
+    # -1 is below the threshold of zero, whether a runtime includes that threshold or not.
     rank = torch.arange(best.shape[0], 0, -1, device=best.device).to(best.dtype)
     kept, real = suppress(boxes, torch.where(thick, rank, -torch.ones_like(rank)), threshold, count)
     return boxes.index_select(0, kept) * real[:, None], real

@@ -1,0 +1,203 @@
+"""A DOPE checkpoint to a verified ONNX student: one file and its sidecar, or none where it drifts too far."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import onnx
+import torch
+
+from wholebody import __version__
+from wholebody.export.certificate import Budget
+from wholebody.export.checkpoints import DopeCheckpoint
+from wholebody.export.onnx_graph import OPSET, to_onnx
+from wholebody.export.reference import with_proposals
+from wholebody.export.students.dope import JOINTS, PARTS, DopeConfig, DopeOutputs
+from wholebody.export.verify import compare
+from wholebody.runtime.artefact import Artefact, onnx_metadata, write_artefact
+from wholebody.runtime.backends.onnxrt import OnnxRuntime
+from wholebody.runtime.errors import ArtefactError, CheckpointError, DriftError, WholebodyError
+from wholebody.runtime.kernels.ppi import PpiOptions
+from wholebody.runtime.media import Frame, Image, open_source
+from wholebody.runtime.spec import InputSpec, PartSpec, StudentSpec, WeightsSpec
+
+__all__ = ["default_input_size", "export_dope", "noise_pictures"]
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, of RGB in 0..1
+GRID = 32  # the network halves its input five times
+TOPK_LIMIT = 3840  # TensorRT's, in every version up to 11
+
+
+def export_dope(
+    checkpoint: DopeCheckpoint,
+    output: str | Path,
+    *,
+    input_size: tuple[int, int] | None = None,
+    proposals: int | None = None,
+    images: str | Path | Iterable[Frame] | None = None,
+    budget_px: float = Budget.px,
+    budget_mm: float = Budget.mm,
+    force: bool = False,
+) -> Artefact:
+    """Write `output`, an ONNX file, and its sidecar, once its drift from PyTorch is measured.
+
+    input_size  height and width of the network's input, multiples of 32; None takes `default_input_size`
+    proposals   boxes to refine in a picture; None takes the checkpoint's number
+    images      a folder, picture or frames to measure the drift on; None takes `noise_pictures`
+    force       write a student that is over its budget too, with a certificate that says so
+
+    Raises DriftError where the student is over budget and not forced; CheckpointError for a checkpoint that
+    TensorRT could not run or whose options are not allowed; WholebodyError for sizes or an output not
+    allowed.
+    """
+    output = _checked_output(Path(output))
+    height, width = _checked_size(input_size or default_input_size(checkpoint.config))
+    config = replace(checkpoint.config, proposals=_checked_proposals(checkpoint.config, proposals))
+    spec = _describe(checkpoint, height, width)
+    model = _graph(checkpoint, config, spec)
+    partial = output.with_name(f".{output.name}.{os.getpid()}.part")
+    try:
+        _save(model, partial)
+        spec = _certified(spec, checkpoint, partial, images, Budget(budget_px, budget_mm), force)
+        os.replace(partial, output)
+    finally:
+        partial.unlink(missing_ok=True)
+    return write_artefact(output, spec)
+
+
+def default_input_size(config: DopeConfig) -> tuple[int, int]:
+    """The input, (height, width), that a landscape picture fills as in training: 800 x 1344 as published.
+
+    Its height is `min_size` and its width `max_size`, padded to multiples of 32. A portrait picture is scaled
+    down until it fits; for a camera held upright export with the two exchanged.
+    """
+    return -(-config.min_size // GRID) * GRID, -(-config.max_size // GRID) * GRID
+
+
+def noise_pictures(height: int, width: int) -> list[Frame]:
+    """Three pictures of smooth noise, always the same: of the input's size, larger, and upright.
+
+    Enough to show that two runtimes compute the same; for drift on people give pictures of people.
+    """
+    sizes = [(height, width), (height * 3 // 2, width * 3 // 2), (height, height * 3 // 4)]
+    return [Frame(_noise(*size, seed), f"noise {seed}") for seed, size in enumerate(sizes)]
+
+
+def _noise(height: int, width: int, seed: int) -> Image:
+    """Octaves of noise, from blobs of a quarter of the picture down to single pixels."""
+    rng = np.random.default_rng(seed)
+    picture = np.zeros((height, width, 3), np.float32)
+    for cells in (4, 16, 64, 256):
+        octave = rng.standard_normal((cells, cells, 3)).astype(np.float32)
+        picture += cv2.resize(octave, (width, height), interpolation=cv2.INTER_CUBIC)
+    return np.clip(128 + 32 * picture, 0, 255).astype(np.uint8)
+
+
+def _checked_output(output: Path) -> Path:
+    if output.suffix != ".onnx":
+        raise WholebodyError(f"cannot export to {output}: its name must end in .onnx")
+    if not output.parent.is_dir():
+        raise WholebodyError(f"cannot export to {output}: {output.parent} is no folder; make it first")
+    return output
+
+
+def _checked_size(size: tuple[int, int]) -> tuple[int, int]:
+    if min(size) < 1 or any(side % GRID for side in size):
+        got, near = (
+            "x".join(str(side) for side in pair)
+            for pair in (size, [max(1, -(-s // GRID)) * GRID for s in size])
+        )
+        raise WholebodyError(
+            f"input size {got} (height x width): both must be multiples of {GRID}, such as {near}"
+        )
+    return size
+
+
+def _checked_proposals(config: DopeConfig, proposals: int | None) -> int:
+    if config.candidates > TOPK_LIMIT:
+        raise CheckpointError(
+            f"the checkpoint keeps {config.candidates} boxes before suppression; TensorRT's TopK allows "
+            f"{TOPK_LIMIT}: lower rpn_pre_nms_top_n_test in its dope_kwargs"
+        )
+    if proposals is None:
+        return min(config.proposals, config.candidates)
+    if not 1 <= proposals <= config.candidates:
+        raise WholebodyError(f"{proposals} proposals; this checkpoint allows 1 to {config.candidates}")
+    return proposals
+
+
+def _describe(checkpoint: DopeCheckpoint, height: int, width: int) -> StudentSpec:
+    config, notes = checkpoint.config, checkpoint.notes
+    return StudentSpec(
+        name=str(notes.get("name", "dope")),
+        input=InputSpec(height, width, config.min_size, config.max_size, MEAN, STD),
+        parts={part: PartSpec(JOINTS[part], config.classes[part], _ppi(checkpoint, part)) for part in PARTS},
+        weights=WeightsSpec(checkpoint.source, checkpoint.sha256, str(notes.get("licence", "not stated"))),
+        versions={
+            "wholebody": __version__,
+            "opset": str(OPSET),
+            **{library: metadata.version(library) for library in ("torch", "onnx", "onnxscript", "onnxslim")},
+        },
+    )
+
+
+def _ppi(checkpoint: DopeCheckpoint, part: str) -> dict[str, Any]:
+    """All options of one part: the checkpoint's, and the published defaults for what it does not say.
+
+    As published, a half of the body's classes is of whole bodies and a half of the hand's of right hands.
+    """
+    classes = checkpoint.config.classes[part]
+    options = PpiOptions.from_dict(
+        {"K": classes if part == "face" else classes // 2, **checkpoint.ppi.get(part, {})}
+    )
+    return {name: value for name, value in asdict(options).items() if name != "group_by"}
+
+
+def _graph(checkpoint: DopeCheckpoint, config: DopeConfig, spec: StudentSpec) -> onnx.ModelProto:
+    height, width = spec.input.height, spec.input.width
+    inputs = {
+        "image": torch.zeros(1, 3, height, width),
+        "size": torch.tensor([height, width], dtype=torch.float32),
+    }
+    model = to_onnx(with_proposals(checkpoint.network, config.proposals), inputs, DopeOutputs._fields)
+    for key, value in onnx_metadata(spec).items():
+        model.metadata_props.add(key=key, value=value)
+    return model
+
+
+def _save(model: onnx.ModelProto, path: Path) -> None:
+    try:
+        path.write_bytes(model.SerializeToString())
+    except OSError as error:
+        raise ArtefactError(
+            f"{path.parent}: the student cannot be written there ({error.strerror})"
+        ) from error
+
+
+def _certified(
+    spec: StudentSpec,
+    checkpoint: DopeCheckpoint,
+    path: Path,
+    images: str | Path | Iterable[Frame] | None,
+    budget: Budget,
+    force: bool,
+) -> StudentSpec:
+    """The description with its certificate; DriftError where that says no and nobody forces it."""
+    if images is None:
+        images = noise_pictures(spec.input.height, spec.input.width)
+    pictures = open_source(images).frames() if isinstance(images, (str, Path)) else images
+    student = OnnxRuntime(path, providers=["CPUExecutionProvider"])
+    certificate = compare(student, checkpoint, spec, pictures, budget)
+    if not (certificate.passed or force):
+        raise DriftError(
+            f"not written, for it drifts from PyTorch: {'; '.join(certificate.failures())}; "
+            "raise the budget, or write it with --force"
+        )
+    return replace(spec, certificate=certificate.to_dict())

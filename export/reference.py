@@ -1,0 +1,52 @@
+"""The PyTorch network behind the same seam as its student: what drift and latency are measured against."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from wholebody.export.checkpoints import DopeCheckpoint
+from wholebody.export.students.dope import JOINTS, PARTS, Dope, DopeOutputs
+from wholebody.runtime.backends.backend import Array, TensorSpec
+
+__all__ = ["PyTorch", "with_proposals"]
+
+
+class PyTorch:
+    """A checkpoint's network as loaded, in FP32 on the CPU, for inputs of one size and `proposals` boxes."""
+
+    def __init__(self, checkpoint: DopeCheckpoint, input_size: tuple[int, int], proposals: int) -> None:
+        self.name = f"pytorch:{torch.__version__}"
+        self._network = with_proposals(checkpoint.network, proposals)
+        self.inputs = _specs({"image": (1, 3, *input_size), "size": (2,)})
+        self.outputs = _specs(_output_shapes(checkpoint.config.classes, proposals))
+
+    def __call__(self, *inputs: Array) -> tuple[Array, ...]:
+        """image (1, 3, H, W) and size (2,), float32, to the arrays of `DopeOutputs`."""
+        tensors = [torch.from_numpy(np.ascontiguousarray(array)) for array in inputs]
+        with torch.inference_mode():
+            outputs: DopeOutputs = self._network(*tensors)
+        return tuple(output.numpy() for output in outputs)
+
+
+def with_proposals(network: Dope, proposals: int) -> Dope:
+    """The same network, its weights shared, with room for another number of proposals."""
+    other = Dope.__new__(Dope)
+    other.__dict__ = {**network.__dict__, "config": replace(network.config, proposals=proposals)}
+    return other
+
+
+def _output_shapes(classes: dict[str, int], n: int) -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {"boxes": (n, 4)}
+    for part in PARTS:
+        k, joints = classes[part], JOINTS[part]
+        shapes[f"{part}_scores"] = (n, k + 1)
+        shapes[f"{part}_pose2d"] = (n, k, joints, 2)
+        shapes[f"{part}_pose3d"] = (n, k, joints, 3)
+    return shapes
+
+
+def _specs(shapes: dict[str, tuple[int, ...]]) -> tuple[TensorSpec, ...]:
+    return tuple(TensorSpec(name, shape, np.dtype(np.float32)) for name, shape in shapes.items())
