@@ -175,7 +175,7 @@ def _draw_row(band: Image, people: People, row: list[_Figure], scale: float, ste
 
 
 def _grid_step(scale: float, height: int) -> float:
-    return next((step for step in _GRID_STEPS if step * scale >= 0.04 * height), _GRID_STEPS[-1])
+    return next((step for step in _GRID_STEPS if step * scale >= 0.055 * height), _GRID_STEPS[-1])
 
 
 def _draw_grid(band: Image, origin: Point, scale: float, step: float, reach: float) -> None:
@@ -221,7 +221,7 @@ def _thickness(part: str) -> float:
 
 def _draw_axes(canvas: Image) -> None:
     """The camera's axes as this view turns them, in the lower left corner."""
-    unit = 0.05 * canvas.shape[0]
+    unit = 0.04 * canvas.shape[0]
     origin = (1.2 * unit, canvas.shape[0] - 1.6 * unit)
     for (name, color), axis in zip(_AXES, np.eye(3), strict=True):
         tip = _project(_turn(axis), origin, unit)

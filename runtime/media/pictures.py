@@ -55,15 +55,14 @@ def write_image(path: str | Path, image: Image) -> None:
     Raises SourceError where it cannot be written.
     """
     path = Path(path)
-    try:
-        _, data = cv2.imencode(path.suffix, image)
-    except cv2.error as error:
+    data = _encode(path.suffix, image)
+    if data is None:
         raise SourceError(
             f"cannot write {path}: {image.shape[1]} x {image.shape[0]} pixels do not fit its format; try .png"
-        ) from error
+        )
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        temporary.write_bytes(data.tobytes())
+        temporary.write_bytes(data)
         os.replace(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
@@ -101,3 +100,12 @@ def _decode(data: bytes) -> Image | None:
     except (cv2.error, MemoryError):
         return None
     return None if image is None else np.asarray(image, np.uint8)
+
+
+def _encode(suffix: str, image: Image) -> bytes | None:
+    try:
+        with quiet_opencv():
+            done, data = cv2.imencode(suffix, image)
+    except cv2.error:
+        return None
+    return data.tobytes() if done else None

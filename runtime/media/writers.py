@@ -113,12 +113,13 @@ class _Video:
                 f"all frames of a video have one size: got {image.shape[1::-1]} after {self._size}"
             )
         for _ in range(times):
-            self._writer.write(image)
+            with quiet_opencv():
+                self._writer.write(image)
             self.frames += 1
 
     def finish(self) -> Path:
-        self._writer.release()
         with quiet_opencv():
+            self._writer.release()
             kept = cv2.VideoCapture(str(self._temporary))
             frames = int(kept.get(cv2.CAP_PROP_FRAME_COUNT)) if kept.isOpened() else 0
             kept.release()
