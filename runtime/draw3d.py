@@ -30,7 +30,7 @@ _JOINT: Color = (245, 245, 245)
 _AXES: tuple[tuple[str, Color], ...] = (("x", (255, 99, 99)), ("y", (110, 220, 120)), ("z", (90, 160, 255)))
 
 _TURN, _TILT = np.radians(30), np.radians(14)  # the view: from the person's side, and from above
-_SMOOTH = 2  # drawn this much larger, then averaged
+_FINE_PANEL = 1_000_000  # pixels; smaller panels are drawn twice as large and averaged
 _REACH = 2.0  # metres from a person's centre; no joint of a person is further
 _CENTRE_HEIGHT = 0.9  # metres above the floor, of a person whose feet are not seen
 _GAP = 0.3  # metres between people
@@ -58,7 +58,8 @@ def draw_view3d(people: People, size: tuple[int, int] = (480, 640), *, min_score
     Many people stand in several rows. Where there is nothing to draw the panel says so.
     Returns (height, width, 3) uint8 BGR.
     """
-    width, height = (max(1, side) * _SMOOTH for side in size)
+    finer = 2 if size[0] * size[1] < _FINE_PANEL else 1
+    width, height = (max(1, side) * finer for side in size)
     canvas: Image = np.empty((height, width, 3), np.uint8)
     canvas[:] = _BACKGROUND[::-1]
     figures = _figures(people, min_score)
@@ -73,7 +74,7 @@ def draw_view3d(people: People, size: tuple[int, int] = (480, 640), *, min_score
     text(canvas, f"grid {100 * step:g} cm", (width - 0.1 * height, 0.97 * height), _WORDS, 0.013 * height)
     _draw_axes(canvas)
     return np.asarray(
-        cv2.resize(canvas, (width // _SMOOTH, height // _SMOOTH), interpolation=cv2.INTER_AREA), np.uint8
+        cv2.resize(canvas, (width // finer, height // finer), interpolation=cv2.INTER_AREA), np.uint8
     )
 
 
