@@ -211,7 +211,7 @@ def _config(
     stages = [f"backbone.layer{i}." for i in (1, 2, 3, 4)]
     counts = [len({k.removeprefix(s).split(".")[0] for k in tensors if k.startswith(s)}) for s in stages]
     given = [(ours, kwargs[theirs]) for theirs, ours in SETTINGS.items() if kwargs.get(theirs) is not None]
-    known = {
+    known: dict[str, Any] = {
         name: value[-1] if isinstance(value, (list, tuple)) and value else value for name, value in given
     }
     try:

@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from wholebody.export.students.dope import Dope
+
+# The same examples on every run; no deadline, since the first call into a library pays for loading it.
+settings.register_profile("wholebody", deadline=None, derandomize=True)
+settings.load_profile("wholebody")
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +33,113 @@ def shared() -> Path:
             pytest.fail("golden cases are missing: the folder 'shared' must lie beside the checkout on CI")
         pytest.skip("golden cases and test pictures are not here (folder 'shared' beside the checkout)")
     return folder
+
+
+@dataclass(frozen=True, eq=False)
+class GoldenDope:
+    """A golden case of the whole-body network: its checkpoint as a file, its picture, its numbers."""
+
+    checkpoint: Path
+    image: NDArray[np.uint8]
+    numbers: Mapping[str, Any]
+
+
+@pytest.fixture(scope="session")
+def golden_dope(shared: Path) -> Iterator[Callable[[str], GoldenDope]]:
+    """`golden_dope("dope_0")`: the case with its checkpoint, made once and deleted with the last test."""
+    made: dict[str, GoldenDope] = {}
+    with tempfile.TemporaryDirectory() as folder:
+
+        def make(name: str) -> GoldenDope:
+            if name not in made:
+                made[name] = _make_golden_dope(shared, name, Path(folder) / f"{name}.pth.tgz")
+            return made[name]
+
+        yield make
+
+
+@pytest.fixture(scope="session")
+def tiny_dope() -> Callable[..., Dope]:
+    """`tiny_dope(proposals=5, …)`: a random DOPE network of one narrow block a stage, its BatchNorm not folded."""
+    return _tiny_dope
+
+
+@pytest.fixture(scope="session")
+def published_layout() -> Callable[..., dict[str, Any]]:
+    """`published_layout(network, **dope_kwargs)`: a network as the dictionary of a published checkpoint."""
+    return _published_layout
+
+
+def _tiny_dope(*, seed: int = 0, **config: Any) -> Dope:
+    import torch
+
+    from wholebody.export.students.dope import Dope, DopeConfig
+
+    small = {
+        "width": 4, "blocks": (1, 1, 1, 1), "rpn_width": 8, "classes": {"body": 4, "hand": 4, "face": 3},
+        "candidates": 60, "proposals": 20, "min_size": 96, "max_size": 128,
+    }  # fmt: skip
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = Dope(DopeConfig(**{**small, **config})).eval()
+        for name, tensor in network.state_dict().items():
+            if name.endswith(("running_var", "bn1.weight", "bn2.weight", "bn3.weight", "downsample.1.weight")):
+                tensor.uniform_(0.5, 1.5)
+            elif name.endswith(("running_mean", "anchor_poses", ".bias")):
+                tensor.normal_(0, 0.3)
+            elif name.startswith(("predictor.", "rpn.")):
+                tensor.mul_(4)  # scores that differ, boxes that move
+    return network
+
+
+def _published_layout(network: Dope, **dope_kwargs: Any) -> dict[str, Any]:
+    state = {key: tensor for name, tensor in network.state_dict().items() for key in _published_keys(name)}
+    return {"half": False, "dope_kwargs": dope_kwargs, "state_dict": state}
+
+
+def _published_keys(name: str) -> list[str]:
+    """The keys under which the published checkpoints hold a tensor of `Dope`; the backbone is there twice."""
+    head, _, rest = name.partition(".")
+    if head == "backbone":
+        return [f"backbone.resnet_backbone.{rest}", f"roi_heads.dope_head.resnet_backbone.{rest}"]
+    if head == "rpn":
+        return [f"rpn.head.{rest}"]
+    if head == "predictor":
+        layer, part, leaf = rest.split(".")
+        return [f"roi_heads.dope_predictor.{part}_{layer}.{leaf}"]
+    return [f"roi_heads.{name}"]
+
+
+def _make_golden_dope(shared: Path, name: str, path: Path) -> GoldenDope:
+    import cv2
+    import numpy as np
+    import torch
+
+    from wholebody.export.students.dope import Dope, DopeConfig
+
+    recipe = _load_module(shared / "golden" / "recipe.py")
+    with np.load(shared / "golden" / "dope" / f"{name}.npz", allow_pickle=False) as file:
+        numbers = {key: file[key] for key in file.files}
+    with torch.device("meta"):
+        shapes = {k: tuple(t.shape) for k, t in Dope(DopeConfig()).state_dict().items()}
+    shapes |= {"backbone.fc.weight": (1000, 2048), "backbone.fc.bias": (1000,)}
+    state: dict[str, torch.Tensor] = {}
+    for ours, shape in shapes.items():
+        first, *others = _published_keys(ours)
+        given = numbers.get(f"bn/{first}")
+        tensor = torch.from_numpy(recipe.tensor(first, shape, int(numbers["seed"])) if given is None else given)
+        state |= dict.fromkeys([first, *others], tensor)
+    kwargs = {key: int(numbers[key]) for key in ("min_size", "max_size", "rpn_post_nms_top_n_test")}
+    torch.save({"half": False, "dope_kwargs": kwargs, "state_dict": state}, path)
+    image = cv2.imread(str(shared / "data" / "images" / str(numbers["image"])))
+    assert image is not None
+    return GoldenDope(path, np.asarray(image, np.uint8), numbers)
+
+
+def _load_module(path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
