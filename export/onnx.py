@@ -61,11 +61,12 @@ def export_dope(
     height, width = _checked_size(input_size or default_input_size(checkpoint.config))
     config = replace(checkpoint.config, proposals=_checked_proposals(checkpoint.config, proposals))
     spec = _describe(checkpoint, height, width)
+    pictures = _pictures(images, spec)
     model = _graph(checkpoint, config, spec)
     partial = output.with_name(f".{output.name}.{os.getpid()}.part")
     try:
         _save(model, partial)
-        spec = _certified(spec, checkpoint, partial, images, Budget(budget_px, budget_mm), force)
+        spec = _certified(spec, checkpoint, partial, pictures, Budget(budget_px, budget_mm), force)
         os.replace(partial, output)
     finally:
         partial.unlink(missing_ok=True)
@@ -160,6 +161,12 @@ def _ppi(checkpoint: DopeCheckpoint, part: str) -> dict[str, Any]:
     return {name: value for name, value in asdict(options).items() if name != "group_by"}
 
 
+def _pictures(images: str | Path | Iterable[Frame] | None, spec: StudentSpec) -> Iterable[Frame]:
+    if images is None:
+        return noise_pictures(spec.input.height, spec.input.width)
+    return open_source(images).frames() if isinstance(images, (str, Path)) else images
+
+
 def _graph(checkpoint: DopeCheckpoint, config: DopeConfig, spec: StudentSpec) -> onnx.ModelProto:
     height, width = spec.input.height, spec.input.width
     inputs = {
@@ -185,14 +192,11 @@ def _certified(
     spec: StudentSpec,
     checkpoint: DopeCheckpoint,
     path: Path,
-    images: str | Path | Iterable[Frame] | None,
+    pictures: Iterable[Frame],
     budget: Budget,
     force: bool,
 ) -> StudentSpec:
     """The description with its certificate; DriftError where that says no and nobody forces it."""
-    if images is None:
-        images = noise_pictures(spec.input.height, spec.input.width)
-    pictures = open_source(images).frames() if isinstance(images, (str, Path)) else images
     student = OnnxRuntime(path, providers=["CPUExecutionProvider"])
     certificate = compare(student, checkpoint, spec, pictures, budget)
     if not (certificate.passed or force):

@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 import onnxslim
 import torch
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper, shape_inference
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from onnxscript import opset18
 from torch import Tensor, nn
 
@@ -45,9 +45,8 @@ def to_onnx(network: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[
     assert program is not None
     model = program.model_proto
     _lower(model)
-    model = onnxslim.slim(model)
+    model = _simplified(model)
     _strip(model)
-    model = shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
     onnx.checker.check_model(model, full_check=True)
     _require_fixed_shapes(model)
     return model
@@ -138,6 +137,13 @@ def _lower_split(node: NodeProto, constants: Mapping[str, TensorProto]) -> None:
 
 _REDUCTIONS = ("ReduceMean", "ReduceMax", "ReduceMin", "ReduceL2")
 _LOWERING = {**dict.fromkeys(_REDUCTIONS, _lower_reduction), "Split": _lower_split}
+
+
+def _simplified(model: ModelProto) -> ModelProto:
+    """Constants folded, duplicates dropped, and the shape of every tensor written down."""
+    simplified: Any = onnxslim.slim(model)
+    assert isinstance(simplified, ModelProto)
+    return simplified
 
 
 def _strip(model: ModelProto) -> None:

@@ -60,7 +60,7 @@ def golden_dope(shared: Path) -> Iterator[Callable[[str], GoldenDope]]:
 
 @pytest.fixture(scope="session")
 def tiny_dope() -> Callable[..., Dope]:
-    """`tiny_dope(proposals=5, …)`: a random DOPE network of one narrow block a stage, its BatchNorm not folded."""
+    """`tiny_dope(proposals=5, …)`: a random DOPE network, one narrow block a stage, not folded."""
     return _tiny_dope
 
 
@@ -83,7 +83,9 @@ def _tiny_dope(*, seed: int = 0, **config: Any) -> Dope:
         torch.manual_seed(seed)
         network = Dope(DopeConfig(**{**small, **config})).eval()
         for name, tensor in network.state_dict().items():
-            if name.endswith(("running_var", "bn1.weight", "bn2.weight", "bn3.weight", "downsample.1.weight")):
+            if name.endswith(
+                ("running_var", "bn1.weight", "bn2.weight", "bn3.weight", "downsample.1.weight")
+            ):
                 tensor.uniform_(0.5, 1.5)
             elif name.endswith(("running_mean", "anchor_poses", ".bias")):
                 tensor.normal_(0, 0.3)
@@ -127,7 +129,9 @@ def _make_golden_dope(shared: Path, name: str, path: Path) -> GoldenDope:
     for ours, shape in shapes.items():
         first, *others = _published_keys(ours)
         given = numbers.get(f"bn/{first}")
-        tensor = torch.from_numpy(recipe.tensor(first, shape, int(numbers["seed"])) if given is None else given)
+        tensor = torch.from_numpy(
+            recipe.tensor(first, shape, int(numbers["seed"])) if given is None else given
+        )
         state |= dict.fromkeys([first, *others], tensor)
     kwargs = {key: int(numbers[key]) for key in ("min_size", "max_size", "rpn_post_nms_top_n_test")}
     torch.save({"half": False, "dope_kwargs": kwargs, "state_dict": state}, path)

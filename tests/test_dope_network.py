@@ -31,7 +31,7 @@ def picture(height: int = 96, width: int = 128) -> tuple[Tensor, Tensor]:
     return image, torch.tensor([height - 6.0, width - 8.0])
 
 
-# --- the published numbers -------------------------------------------------------------------------------------------
+# --- the published numbers ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["dope_0", "dope_1"])
@@ -56,15 +56,15 @@ def run_on_picture(network: Dope, image: Any) -> tuple[dict[str, np.ndarray], np
     """Outputs by name in network pixels, and the (x, y) factors to source pixels."""
     config, (height, width) = network.config, image.shape[:2]
     box = letterbox((height, width), InputSpec(9999, 9999, config.min_size, config.max_size, *IMAGENET))
-    padded = [-(-side // 32) * 32 for side in box.size]
-    spec = InputSpec(*padded, config.min_size, config.max_size, *IMAGENET)
+    high, wide = (-(-side // 32) * 32 for side in box.size)
+    spec = InputSpec(high, wide, config.min_size, config.max_size, *IMAGENET)
     tensors = torch.from_numpy(preprocess(image, box, spec)), torch.tensor(box.size, dtype=torch.float32)
     with torch.inference_mode():
         outputs = network(*tensors)
     return {k: v.numpy() for k, v in outputs._asdict().items()}, np.array(box.to_source, np.float32)
 
 
-# --- the whole -------------------------------------------------------------------------------------------------------
+# --- the whole ------------------------------------------------------------------------------------
 
 
 def test_output_shapes(network: Dope) -> None:
@@ -91,7 +91,9 @@ def test_boxes_stay_inside_the_picture_and_scores_sum_to_one(network: Dope) -> N
 def test_a_picture_without_proposals(tiny_dope: Callable[..., Dope]) -> None:
     network = tiny_dope()
     with torch.no_grad():
-        network.rpn.bbox_pred.bias[2::4] = -40  # every box is narrower than the smallest allowed
+        network.rpn.get_parameter("bbox_pred.bias")[
+            2::4
+        ] = -40  # every box is narrower than the least allowed
     outputs = network(*picture())
     assert not outputs.boxes.any()
     for part in PARTS:
@@ -117,12 +119,12 @@ def test_c4_stride(tiny_dope: Callable[..., Dope], stride: int, cells: tuple[int
     assert network(image, size).boxes.any()
 
 
-# --- decoding --------------------------------------------------------------------------------------------------------
+# --- decoding -------------------------------------------------------------------------------------
 
 
 def test_decoding_by_hand(tiny_dope: Callable[..., Dope]) -> None:
     network = tiny_dope()
-    anchors = torch.zeros_like(network.hand_anchor_poses)
+    anchors = torch.zeros(4, 21, 5)
     anchors[1, 20] = torch.tensor([0.5, 0.25, 1.0, 2.0, 3.0])
     network.hand_anchor_poses = anchors
     deltas = torch.zeros(1, 4, 21 * 5)
@@ -146,7 +148,7 @@ def test_pooling_no_boxes(network: Dope) -> None:
     assert network.pool(features, torch.zeros(0, 4)).shape == (0, 32 * network.config.width)
 
 
-# --- folding ---------------------------------------------------------------------------------------------------------
+# --- folding --------------------------------------------------------------------------------------
 
 
 def test_folding_changes_no_number(network: Dope) -> None:
@@ -166,15 +168,17 @@ def test_epsilon_counts_when_folding() -> None:
     torch.testing.assert_close(shifted.conv1.weight * 2**0.5, plain.conv1.weight)  # running variance is 1
 
 
-# --- configuration ---------------------------------------------------------------------------------------------------
+# --- configuration --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("width", 0), ("width", 4.0), ("width", True), ("width", 10**9), ("blocks", (1, 1, 1)), ("blocks", (1, 1, 1, 0)),
+        ("width", 0), ("width", 4.0), ("width", True), ("width", 10**9),
+        ("width", {"x": 4}), ("blocks", 3), ("blocks", (1, 1, 1)), ("blocks", (1, 1, 1, 0)),
         ("classes", {"body": 3}), ("classes", {"body": 3, "hand": -1, "face": 2}), ("min_size", "800"),
-        ("rpn_threshold", float("nan")), ("anchor_ratios", (0.0,)), ("proposals", None), ("bn_eps", -1e-5),
+        ("rpn_threshold", float("nan")), ("anchor_ratios", (0.0,)), ("anchor_sizes", ()),
+        ("proposals", None), ("bn_eps", -1e-5),
     ],
 )  # fmt: skip
 def test_numbers_out_of_range_are_refused(field: str, value: Any) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnxruntime as ort
 import pytest
@@ -26,10 +28,12 @@ from wholebody.export.students.rpn import (
 def random_boxes(count: int, seed: int, extent: float = 60.0) -> Tensor:
     rng = np.random.default_rng(seed)
     corner = rng.uniform(0, extent, (count, 2))
-    return torch.from_numpy(np.hstack([corner, corner + rng.uniform(1, extent, (count, 2))]).astype(np.float32))
+    return torch.from_numpy(
+        np.hstack([corner, corner + rng.uniform(1, extent, (count, 2))]).astype(np.float32)
+    )
 
 
-# --- anchors ---------------------------------------------------------------------------------------------------------
+# --- anchors --------------------------------------------------------------------------------------
 
 
 def test_anchors_equal_those_computed_by_hand() -> None:
@@ -63,13 +67,15 @@ def test_network_outputs_lie_in_anchor_order() -> None:
     assert deltas.nonzero().tolist() == [[0, cell * 3 + 1, 3]]
 
 
-# --- boxes -----------------------------------------------------------------------------------------------------------
+# --- boxes ----------------------------------------------------------------------------------------
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 20))
 def test_encode_and_decode_are_inverse(seed: int, count: int) -> None:
     boxes, anchors = random_boxes(count, seed), random_boxes(count, seed + 1)
-    torch.testing.assert_close(decode_boxes(encode_boxes(boxes, anchors), anchors), boxes, atol=1e-3, rtol=1e-5)
+    torch.testing.assert_close(
+        decode_boxes(encode_boxes(boxes, anchors), anchors), boxes, atol=1e-3, rtol=1e-5
+    )
 
 
 def test_deltas_move_and_scale_the_anchor() -> None:
@@ -94,7 +100,7 @@ def test_iou_of_empty_boxes_is_zero() -> None:
     assert box_iou(torch.zeros(0, 4), full).shape == (0, 1)
 
 
-# --- suppression -----------------------------------------------------------------------------------------------------
+# --- suppression ----------------------------------------------------------------------------------
 
 
 def slow_suppress(boxes: np.ndarray, scores: np.ndarray, threshold: float, count: int) -> list[int]:
@@ -129,7 +135,7 @@ class Suppression(nn.Module):
 
 
 @pytest.fixture(scope="module")
-def suppression_in_onnx() -> ort.InferenceSession:
+def suppression_in_onnx() -> Any:
     inputs = {"boxes": random_boxes(30, 0), "scores": torch.arange(30.0)}
     model = to_onnx(Suppression().eval(), inputs, ["kept", "real"])
     assert "NonMaxSuppression" in [node.op_type for node in model.graph.node]
@@ -138,9 +144,7 @@ def suppression_in_onnx() -> ort.InferenceSession:
 
 @settings(max_examples=30)
 @given(seed=st.integers(0, 2**32 - 1), below=st.integers(0, 30))
-def test_exported_suppression_equals_pytorch(
-    suppression_in_onnx: ort.InferenceSession, seed: int, below: int
-) -> None:
+def test_exported_suppression_equals_pytorch(suppression_in_onnx: Any, seed: int, below: int) -> None:
     boxes = random_boxes(30, seed)
     scores = torch.from_numpy(np.random.default_rng(seed).permutation(30).astype(np.float32)) - below + 0.5
     answer = suppression_in_onnx.run(None, {"boxes": boxes.numpy(), "scores": scores.numpy()})
@@ -148,7 +152,7 @@ def test_exported_suppression_equals_pytorch(
         np.testing.assert_array_equal(got, expected.numpy())
 
 
-def test_exported_suppression_of_everything(suppression_in_onnx: ort.InferenceSession) -> None:
+def test_exported_suppression_of_everything(suppression_in_onnx: Any) -> None:
     boxes, scores = random_boxes(30, 0).numpy(), -np.ones(30, np.float32)
     kept, real = suppression_in_onnx.run(None, {"boxes": boxes, "scores": scores})
     assert not np.any(kept)
@@ -160,7 +164,7 @@ def test_suppression_is_a_well_formed_operator() -> None:
     torch.library.opcheck(suppress, (torch.zeros(0, 4), torch.zeros(0), 0.5, 4))
 
 
-# --- proposals -------------------------------------------------------------------------------------------------------
+# --- proposals ------------------------------------------------------------------------------------
 
 
 def proposals_of(boxes: Tensor, logits: Tensor, count: int = 4) -> tuple[Tensor, Tensor]:

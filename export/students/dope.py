@@ -8,9 +8,9 @@ published checkpoints.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,7 @@ JOINTS = {"body": 13, "hand": 21, "face": 84}
 ROI_BINS, ROI_SAMPLES = 7, 2
 DELTA_SCALE = 5.0  # the regressor's outputs are five times the deformation
 FRACTIONS: Mapping[str, float] = {"anchor_ratios": 1e-3, "rpn_threshold": 0.0, "bn_eps": 0.0}
+SEVERAL = ("blocks", "anchor_sizes", "anchor_ratios")
 MOST = 100_000  # no number of a network's size is larger; a damaged one would only fill the memory
 
 
@@ -63,14 +64,18 @@ def _check_numbers(name: str, value: object) -> None:
     """Whole numbers from 1 to MOST; the fields of FRACTIONS may be smaller."""
     if name == "rpn_width" and value is None:
         return
-    several = value.values() if isinstance(value, Mapping) else value
-    numbers = tuple(several) if isinstance(several, Iterable) else (several,)
-    least = FRACTIONS.get(name, 1)
-    kinds = (int, float) if name in FRACTIONS else (int,)
-    for number in numbers:
-        if isinstance(number, bool) or not isinstance(number, kinds) or not least <= number <= MOST:
-            kind = kinds[-1].__name__
-            raise ValueError(f"{name} is {value!r:.80}; allowed is {kind} from {least} to {MOST}")
+    kinds, least = ((int, float), FRACTIONS[name]) if name in FRACTIONS else ((int,), 1)
+    numbers = _numbers(name, value)
+    if not numbers or not all(type(n) in kinds and least <= n <= MOST for n in numbers):
+        raise ValueError(f"{name} is {value!r:.80}; allowed is {kinds[-1].__name__} from {least} to {MOST}")
+
+
+def _numbers(name: str, value: Any) -> tuple[Any, ...]:
+    if name == "classes":
+        return tuple(value.values()) if isinstance(value, dict) else ()
+    if name in SEVERAL:
+        return value if isinstance(value, tuple) else ()
+    return (value,)
 
 
 class DopeOutputs(NamedTuple):
