@@ -34,9 +34,8 @@ class DopePose:
     metadata   entries that every answer carries besides its own
 
     Every answer's metadata holds `backend`, its name, and `times_ms`: preprocess, network and postprocess.
-    One DopePose serves several threads at once where its backend does. Raises ValueError
-    for an unknown selection or group_by, CheckpointError for options of pose-proposal integration that are
-    not allowed.
+    One DopePose serves several threads at once where its backend does. Raises ValueError for an unknown
+    selection or group_by, CheckpointError for options of pose-proposal integration that are not allowed.
     """
 
     def __init__(
