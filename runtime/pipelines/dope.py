@@ -8,14 +8,14 @@ from dataclasses import replace
 from typing import Any, Literal, get_args
 
 import numpy as np
-from wholebody.runtime.kernels.pose_nms import pose_nms
-from wholebody.runtime.pipelines.assemble import assemble
 
 from wholebody.runtime.backends.backend import Array, Backend
 from wholebody.runtime.geometry import Letterbox, Pixels, Preprocessor, letterbox
+from wholebody.runtime.kernels.pose_nms import pose_nms
 from wholebody.runtime.kernels.ppi import PpiOptions, integrate
 from wholebody.runtime.kernels.proposals import PARTS, Detections, Part, select_best_class, select_candidates
 from wholebody.runtime.people import People
+from wholebody.runtime.pipelines.assemble import assemble
 from wholebody.runtime.spec import StudentSpec
 
 __all__ = ["DopePose", "GroupBy", "Selection"]
