@@ -178,8 +178,8 @@ def test_a_hand_reaches_as_far_as_it_is_large(times: float, expected: list[str])
 
 
 def test_a_face_belongs_to_the_head_whose_crown_it_implies() -> None:
-    """Two heads close together, one face: the published box would hold neither, a larger one both."""
-    behind = (A[0] + 12, A[1] - 10)
+    """The other's crown is at the face's brows: nearer to the face, but not where its own crown should be."""
+    behind = (A[0] + 5, A[1] + 20)
     for order in ((A, behind), (behind, A)):
         people = assemble(bodies(*order), hands(), faces(chin(A)), PICTURE)
         assert parts(people)[order.index(A)] == "bf"

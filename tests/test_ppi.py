@@ -80,7 +80,7 @@ def assert_same(got: Detections, expected: Detections) -> None:
     part=st.sampled_from(["body", "hand", "face"]),
     spread=st.sampled_from([0.0, 0.02, 0.1, 0.25]),
     th_pose3D=st.sampled_from([0.1, 0.3, 0.6, 5.0]),
-    min_mode_score=st.sampled_from([0.0, 0.05, 0.2, 1.0]),
+    min_mode_score=st.sampled_from([0.0, 0.05, 8 / 64, 1.0]),
     th_persondetect=st.sampled_from([0.0, 0.002, 0.5]),
     group_by=st.sampled_from(["rpn", "pose"]),
     box_range=st.sampled_from([1, 40, 200]),
@@ -149,6 +149,13 @@ def test_a_member_of_an_earlier_mode_starts_none() -> None:
         line(np.array([0, 0.25, 0.5]), np.array([0.5, 0.4, 0.3])), "face", PpiOptions(K=0, th_pose3D=0.3)
     )
     np.testing.assert_allclose(got.score, [0.9])
+
+
+@pytest.mark.parametrize(("least", "score"), [(0.125, 0.25), (0.126, 0.2)])
+def test_a_weak_candidate_starts_no_further_mode(least: float, score: float) -> None:
+    candidates = line(np.array([0, 1, 1]), np.array([0.2, 0.125, 0.125]))
+    got = integrate(candidates, "face", PpiOptions(K=0, min_mode_score=least))
+    np.testing.assert_allclose(got.score, [score])
 
 
 def line(at: np.ndarray, score: np.ndarray, label: int = 0) -> Candidates:

@@ -175,9 +175,8 @@ class _Balls:
         self.pivot[ball[::-1]] = rows[::-1]  # the first of each ball is written last
         self._width = search.th_pose3D / 8
 
-        radius = search.distance(rows, self.pivot[ball]) * np.float32(
-            1.00001
-        )  # outwards by more than rounding
+        radius = search.distance(rows, self.pivot[ball])
+        radius *= np.float32(1.00001)  # outwards by more than rounding
         slot = ball * SHELLS + SHELLS - 1 - self.shell(radius)
         self.order = np.argsort(slot, kind="stable")  # ball after ball, the outermost shell first
         self.start = np.searchsorted(ball[self.order], np.arange(len(self.pivot)))
