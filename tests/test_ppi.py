@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from wholebody.benchmarks.ppi import CASES, Case, crowd, plain_ppi
 from wholebody.runtime.errors import CheckpointError
+from wholebody.runtime.kernels.modes import _Reach, _Search
 from wholebody.runtime.kernels.ppi import BODY_FUNCTIONS, PpiOptions, integrate
 from wholebody.runtime.kernels.proposals import Candidates, Detections, Part, select_candidates
 
@@ -121,6 +122,22 @@ def test_joint_grouping_equals_plain(seed: int, boxes: int, name: str, th_iou: f
     candidates = candidates_of(np.random.default_rng(seed), boxes, "body", 0.1)
     options = PpiOptions(K=2, iou_func=name, th_iou=th_iou)
     assert_same(integrate(candidates, "body", options), plain_ppi(candidates, "body", options))
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), spread=st.sampled_from([0.05, 0.2, 0.4]), th=st.floats(0.05, 2))
+def test_no_mode_exceeds_its_bound(seed: int, spread: float, th: float) -> None:
+    rng = np.random.default_rng(seed)
+    candidates = candidates_of(rng, 40, "body", spread)
+    m = len(candidates)
+    candidates.pose3d[..., 0] += rng.uniform(0, 0.5, (m, 1))
+    group = np.sort(rng.integers(0, 3, m))
+    group = np.unique(group, return_inverse=True)[1]
+    search = _Search(candidates.pose3d, candidates.score, group, th)
+    bound = _Reach(search, candidates.label, np.arange(m)).bound
+    apart = np.linalg.norm(candidates.pose3d[:, None] - candidates.pose3d[None], axis=3).mean(axis=2)
+    member = (apart < th) & (group[:, None] == group)
+    assert (bound >= member @ candidates.score).all()
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.part)
