@@ -97,6 +97,8 @@ class Certificate:
 
     reference, student   what was compared
     pictures             how many
+    people               what the pipeline makes of both answers: shown, not judged, for one pair of scores
+                         near a threshold decides about a person
     proposals            boxes both made, within four times the pixel budget of each other
     parts                body, hand and face
     """
@@ -104,6 +106,7 @@ class Certificate:
     reference: Mapping[str, Any]
     student: str
     pictures: int
+    people: Matching
     proposals: Matching
     parts: Mapping[str, PartDrift]
     budget: Budget = field(default_factory=Budget)
@@ -144,6 +147,7 @@ class Certificate:
                 "score": self.budget.score,
                 "matched": MIN_MATCHED,
             },
+            "people": _matching(self.people),
             "proposals": _matching(self.proposals),
             "parts": {part: _part(drift) for part, drift in self.parts.items()},
         }
@@ -157,8 +161,9 @@ class Certificate:
                 head = f"{part:6}{drift.candidates.total:11d}{drift.candidates.share:9.1%}"
                 numbers = "".join(f"{value:9.2g}" for value in (s.median, s.p95, s.p99, s.max))
                 lines.append(f"{head if measure == 'pixels' else '':26}   {measure:11}{numbers}  {s.worst}")
-        p = self.proposals
-        lines.append(f"{p.total} proposals on {self.pictures} pictures, {p.share:.1%} matched")
+        for what, m in (("proposals", self.proposals), ("people", self.people)):
+            lines.append(f"{m.matched} {what} are the same, {m.lost} lost, {m.gained} gained")
+        lines.append(f"{self.pictures} pictures, {self.student} against {self.reference['runtime']}")
         lines += [f"over budget: {failure}" for failure in self.failures()] or ["within budget"]
         return "\n".join(lines)
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from wholebody.export.certificate import Budget, Certificate, Matching, PartDrift, Spread
 from wholebody.export.checkpoints import DopeCheckpoint, load_checkpoint
+from wholebody.export.people_drift import same_people
 from wholebody.export.reference import PyTorch
 from wholebody.runtime.artefact import Artefact, read_artefact
 from wholebody.runtime.backends.backend import Backend
@@ -88,8 +89,11 @@ def compare(
         box = letterbox((picture.image.shape[0], picture.image.shape[1]), spec.input)
         image = preprocess(picture.image, box, spec.input)
         inputs = {"image": image, "size": np.array(box.size, np.float32)}
-        expected, got = _run(torch, inputs, box), _run(student, inputs, box)
-        drifts.append(_measure(expected, got, thresholds, BOX_BUDGETS * budget.px, Path(picture.name).name))
+        expected, got = _run(torch, inputs), _run(student, inputs)
+        people = same_people(expected, got, spec, picture.image)
+        expected, got = _to_source(expected, box), _to_source(got, box)
+        name, tolerance = Path(picture.name).name, BOX_BUDGETS * budget.px
+        drifts.append(_measure(expected, got, thresholds, tolerance, name, people))
     if not drifts:
         raise SourceError("no picture to measure the drift on; give at least one")
     return Certificate(
@@ -97,6 +101,7 @@ def compare(
                    "runtime": torch.name},
         student=student.name,
         pictures=len(drifts),
+        people=_sum(drift.people for drift in drifts),
         proposals=_sum(drift.proposals for drift in drifts),
         parts={part: _join(drifts, part) for part in spec.parts},
         budget=budget,
@@ -127,13 +132,17 @@ def _threshold(spec: StudentSpec, part: str) -> float:
     return 0.1 / spec.parts[part].classes if score_th is None else float(score_th)
 
 
-def _run(backend: Backend, inputs: Mapping[str, Floats], box: Letterbox) -> Outputs:
-    """One picture's outputs by name, in FP32, boxes and 2D poses in pixels of the source."""
+def _run(backend: Backend, inputs: Mapping[str, Floats]) -> Outputs:
+    """One picture's outputs by name, in FP32 and network pixels."""
     answer = backend(*(inputs[spec.name].astype(spec.dtype, copy=False) for spec in backend.inputs))
-    names = [spec.name for spec in backend.outputs]
-    outputs: dict[str, Floats] = {n: np.asarray(a, np.float32) for n, a in zip(names, answer, strict=True)}
+    names = (spec.name for spec in backend.outputs)
+    return {name: np.asarray(array, np.float32) for name, array in zip(names, answer, strict=True)}
+
+
+def _to_source(outputs: Outputs, box: Letterbox) -> Outputs:
+    """Boxes and 2D poses in pixels of the source picture."""
     scale = np.array(box.to_source, np.float32)
-    flat = {name: outputs[name] * scale for name in names if name.endswith("_pose2d")}
+    flat = {name: array * scale for name, array in outputs.items() if name.endswith("_pose2d")}
     return {**outputs, **flat, "boxes": outputs["boxes"] * np.tile(scale, 2)}
 
 
@@ -146,6 +155,7 @@ class _PictureDrift:
     """Drifts of one picture's pairs, per part and measure: (P,) each, and (P,) bool whether a candidate."""
 
     name: str
+    people: Matching
     proposals: Matching
     candidates: Mapping[str, Matching]
     pairs: Mapping[str, Mapping[str, Floats]]
@@ -153,7 +163,12 @@ class _PictureDrift:
 
 
 def _measure(
-    expected: Outputs, got: Outputs, thresholds: Mapping[str, float], tolerance: float, name: str
+    expected: Outputs,
+    got: Outputs,
+    thresholds: Mapping[str, float],
+    tolerance: float,
+    name: str,
+    people: Matching,
 ) -> _PictureDrift:
     ours, theirs = _real(expected["boxes"]), _real(got["boxes"])
     a, b = _match(expected["boxes"][ours], got["boxes"][theirs], tolerance)
@@ -167,9 +182,8 @@ def _measure(
         lost, gained = (int(h.sum() - h[i].sum()) for h, i in ((high, a), (also_high, b)))
         candidates[part] = Matching(int(is_candidate[part].sum()), lost, gained)
         pairs[part] = _drift(expected, got, part, ours[a], theirs[b])
-    return _PictureDrift(
-        name, Matching(len(a), len(ours) - len(a), len(theirs) - len(b)), candidates, pairs, is_candidate
-    )
+    proposals = Matching(len(a), len(ours) - len(a), len(theirs) - len(b))
+    return _PictureDrift(name, people, proposals, candidates, pairs, is_candidate)
 
 
 def _real(boxes: Floats) -> Indices:

@@ -47,10 +47,11 @@ def pictures() -> list[Frame]:
 
 
 def spec_of(checkpoint: DopeCheckpoint, **ppi: Any) -> StudentSpec:
+    options = {"K": 2, **ppi}
     return StudentSpec(
         name="tiny",
         input=InputSpec(HEIGHT, WIDTH, HEIGHT, WIDTH, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2)),
-        parts={part: PartSpec(JOINTS[part], checkpoint.config.classes[part], ppi) for part in PARTS},
+        parts={part: PartSpec(JOINTS[part], checkpoint.config.classes[part], options) for part in PARTS},
         weights=WeightsSpec(checkpoint.source, checkpoint.sha256, "Apache-2.0"),
     )
 
@@ -95,6 +96,8 @@ def test_an_unaltered_student_does_not_drift(measure: Measure) -> None:
     assert certificate.pictures == 2
     assert certificate.proposals.matched > 4
     assert certificate.proposals.share == 1
+    assert certificate.people.matched > 0
+    assert certificate.people.share == 1
     for part in PARTS:
         assert certificate.parts[part].candidates.matched > 0
         assert [spread.max for spread in certificate.parts[part].judged.values()] == [0, 0, 0]
@@ -169,6 +172,7 @@ def test_lost_proposals_are_counted_and_refused(measure: Measure) -> None:
     assert certificate.proposals.gained == 0
     assert certificate.proposals.share == pytest.approx(0.5, abs=0.1)
     assert certificate.parts["body"].of_pairs["pixels"].max == 0
+    assert certificate.people.lost > 0
     assert any("of candidates are the reference's" in failure for failure in certificate.failures())
 
 
@@ -248,7 +252,7 @@ def test_a_swap_counts_once() -> None:
 def certificate_of(matching: Matching, worst: float = 0.0) -> Certificate:
     spreads: dict[str, Spread] = {m: Spread(max=worst) for m in ("pixels", "millimetres", "score")}
     part = PartDrift(matching, spreads, spreads)
-    return Certificate({}, "s", 1, Matching(10, 0, 0), dict.fromkeys(PARTS, part))
+    return Certificate({"runtime": "r"}, "s", 1, Matching(), Matching(10, 0, 0), dict.fromkeys(PARTS, part))
 
 
 @pytest.mark.parametrize(("lost", "passed"), [(0, True), (3, True), (4, False)])
@@ -278,6 +282,7 @@ def test_table_and_dictionary(measure: Measure) -> None:
     assert stored["budget"] == {"px": 0.05, "mm": 0.1, "score": 0.002, "matched": 0.97}
     assert stored["parts"]["body"]["millimetres"]["max"] == pytest.approx(1000 * 3**0.5, rel=1e-3)
     assert stored["reference"]["runtime"].startswith("pytorch:")
+    assert "are the same, 0 lost, 0 gained" in text
     assert "/somewhere" not in text + json.dumps(stored)
 
 
