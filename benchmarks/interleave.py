@@ -1,0 +1,87 @@
+"""Times of pipelines that take turns in one process, and the ratio of two of them.
+
+The turns are blocks of a few frames, so that a machine that slows down slows all alike. After its work each
+library's threads wait for more: PyTorch's OpenMP threads spin for some milliseconds before they sleep, which
+would take the cores from whoever comes next, whose data has left the caches, too. So the first frame of every
+block is run but not counted. (ONNX Runtime's threads are told to stop spinning when a run ends.)
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import cycle, islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wholebody.runtime.media import Image
+from wholebody.runtime.pipelines.dope import DopePose
+
+__all__ = ["STAGES", "Ratio", "interleave", "ratio_of_medians"]
+
+Milliseconds = NDArray[np.float64]
+STAGES = ("preprocess", "network", "postprocess", "total")
+WARM_UP = 3  # frames
+BLOCK = 5  # frames counted in a block; fewer where ROUNDS rounds would take too long
+ROUNDS = 10
+LEAST_ROUNDS = 3
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A ratio and its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.2f} (95 %: {self.low:.2f} to {self.high:.2f})"
+
+
+def interleave(
+    poses: Mapping[str, DopePose], pictures: Sequence[Image], seconds: float
+) -> dict[str, Milliseconds]:
+    """By pipeline, milliseconds (rounds, frames, stages), in the order of STAGES.
+
+    In each round every pipeline does one block of the same frames. As many rounds as fit into `seconds`,
+    which do not include the warm-up, and three in any case.
+    """
+    frame = sum(_warm_up(pose, pictures) for pose in poses.values())
+    block = int(np.clip(seconds * 1e3 / ROUNDS / frame - 1, 1, BLOCK))
+    rounds: dict[str, list[list[tuple[float, ...]]]] = {name: [] for name in poses}
+    stream, began, done = cycle(pictures), time.perf_counter(), 0
+    while done < LEAST_ROUNDS or time.perf_counter() - began < seconds:
+        shown = list(islice(stream, block))
+        for name, pose in poses.items():
+            pose(shown[0])
+            rounds[name].append([_timed(pose, picture) for picture in shown])
+        done += 1
+    return {name: np.array(times) for name, times in rounds.items()}
+
+
+def _warm_up(pose: DopePose, pictures: Sequence[Image]) -> float:
+    """Milliseconds of the fastest frame."""
+    return min(_timed(pose, picture)[-1] for picture in islice(cycle(pictures), WARM_UP))
+
+
+def _timed(pose: DopePose, picture: Image) -> tuple[float, ...]:
+    began = time.perf_counter()
+    people = pose(picture)
+    total = (time.perf_counter() - began) * 1e3
+    return *(people.metadata["times_ms"][stage] for stage in STAGES[:-1]), total
+
+
+def ratio_of_medians(slow: Milliseconds, fast: Milliseconds) -> Ratio:
+    """The median of `slow` over that of `fast`, both (rounds, frames) with the same rounds.
+
+    The interval is of the percentile bootstrap over rounds: frames of one block are not independent, blocks
+    of one round share what the machine did meanwhile.
+    """
+    chosen = np.random.default_rng(0).integers(len(slow), size=(RESAMPLES, len(slow)))
+    medians = (np.median(times[chosen].reshape(RESAMPLES, -1), axis=1) for times in (slow, fast))
+    low, high = np.percentile(np.divide(*medians), (2.5, 97.5))
+    return Ratio(float(np.median(slow) / np.median(fast)), float(low), float(high))
