@@ -1,7 +1,7 @@
 """The errors a user can cause.
 
-    WholebodyError          any of them; the command line prints it as one line and exits with 2
-    |-- SourceError         a picture, video or folder that cannot be read, or an output that cannot be written
+    WholebodyError          any of them; the command line prints it in one line and exits with 2
+    |-- SourceError         a picture, video or folder that cannot be read, or an output not written
     |-- CheckpointError     a training checkpoint that is not what it should be
     |-- ArtefactError       an ONNX file or engine, or its sidecar, that is missing, foreign or changed
     |-- BackendError        a backend that was asked for and is not there, or that failed

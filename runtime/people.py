@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +23,8 @@ class People:
 
     keypoints    (N, K, 2) float32, pixels of the source picture; (0, 0) is the centre of its top-left pixel
     scores       (N, K) float32, 0 where a keypoint was not seen
-    keypoints3d  (N, K, 3) float32 or None: metres, x right, y down, z away from the camera, origin at the centre of
-                 the person's body (of the hand or face where there is no body)
+    keypoints3d  (N, K, 3) float32 or None: metres, x right, y down, z away from the camera, origin at the
+                 centre of the person's body (of the hand or face where there is no body)
     boxes        (N, 4) float32, x0 y0 x1 y1 in pixels of the source picture
     score        (N,) float32, the person's own; a pose-proposal sum may exceed 1
     skeleton     what the K keypoints mean
@@ -43,8 +44,12 @@ class People:
     def __post_init__(self) -> None:
         n, k = len(self.score), len(self.skeleton)
         expected: dict[str, tuple[int, ...]] = {
-            "keypoints": (n, k, 2), "scores": (n, k), "keypoints3d": (n, k, 3), "boxes": (n, 4), "score": (n,),
-        }  # fmt: skip
+            "keypoints": (n, k, 2),
+            "scores": (n, k),
+            "keypoints3d": (n, k, 3),
+            "boxes": (n, 4),
+            "score": (n,),
+        }
         for name, shape in expected.items():
             value = getattr(self, name)
             if value is None:
@@ -78,7 +83,7 @@ class People:
 
     def has_part(self, part: str) -> NDArray[np.bool_]:
         """(N,) bool: whether any keypoint of the named part was seen."""
-        seen: NDArray[np.bool_] = (self.scores[:, self.skeleton.parts[part]] > 0).any(axis=1)
+        seen: NDArray[np.bool_] = np.any(self.scores[:, self.skeleton.parts[part]] > 0, axis=1)
         return seen
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,14 +1,15 @@
 """Skeleton tables: joint names, parts, limbs, flip pairs, colours and OKS sigmas.
 
-Joint orders are DOPE's: body 13, hand 21, face 84 (ECCV 2020; the face is the 68-point iBUG mark-up with 33 contour
-points instead of 17). `DOPE` joins them into one person of 139 keypoints: body, face, left hand, right hand.
+Joint orders are DOPE's: body 13, hand 21, face 84 (ECCV 2020; the face is the 68-point iBUG mark-up with 33
+contour points instead of 17). `DOPE` joins them into one person of 139 keypoints: body, face, left hand,
+right hand.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Mapping
 
 __all__ = ["DOPE", "DOPE_BODY", "DOPE_FACE", "DOPE_HAND", "SKELETONS", "Skeleton"]
 
@@ -19,9 +20,9 @@ Color = tuple[int, int, int]  # red, green, blue
 class Skeleton:
     """What the K keypoints of a person mean.
 
-    `parts` maps a part's name to its slice of the keypoints; `limbs` are joint pairs to draw; `limb_colors` has one
-    RGB colour a limb; `flip_pairs` are (left, right) joints that trade places in a mirrored picture; `sigmas` are the
-    per-keypoint OKS constants (COCO's and COCO-WholeBody's where they name the same joint).
+    `parts` maps a part's name to its slice of the keypoints; `limbs` are joint pairs to draw; `limb_colors`
+    has one RGB colour a limb; `flip_pairs` are (left, right) joints that trade places in a mirrored picture;
+    `sigmas` are the OKS constants (COCO's and COCO-WholeBody's where they name the same joint).
     """
 
     name: str
@@ -50,17 +51,19 @@ RIGHT_COLOR: Color = (255, 128, 0)
 LEFT_COLOR: Color = (0, 200, 80)
 MIDDLE_COLOR: Color = (51, 153, 255)
 FACE_COLOR: Color = (235, 235, 235)
-FINGER_COLORS: tuple[Color, ...] = ((255, 77, 77), (255, 178, 29), (120, 220, 60), (64, 156, 255), (214, 92, 255))
+FINGER_COLORS: tuple[Color, ...] = (
+    (255, 77, 77), (255, 178, 29), (120, 220, 60), (64, 156, 255), (214, 92, 255),
+)  # fmt: skip
 
 _BODY_JOINTS = (
-    "right_ankle", "left_ankle", "right_knee", "left_knee", "right_hip", "left_hip", "right_wrist", "left_wrist",
-    "right_elbow", "left_elbow", "right_shoulder", "left_shoulder", "head_top",
+    "right_ankle", "left_ankle", "right_knee", "left_knee", "right_hip", "left_hip", "right_wrist",
+    "left_wrist", "right_elbow", "left_elbow", "right_shoulder", "left_shoulder", "head_top",
 )  # fmt: skip
 _BODY_LIMBS = (
     (0, 2), (2, 4), (1, 3), (3, 5), (6, 8), (8, 10), (7, 9), (9, 11), (4, 5), (10, 11), (4, 10), (5, 11),
     (10, 12), (11, 12),
 )  # fmt: skip
-_BODY_COLORS = (RIGHT_COLOR,) * 2 + (LEFT_COLOR,) * 2 + (RIGHT_COLOR,) * 2 + (LEFT_COLOR,) * 2 + (MIDDLE_COLOR,) * 6
+_BODY_COLORS = ((RIGHT_COLOR,) * 2 + (LEFT_COLOR,) * 2) * 2 + (MIDDLE_COLOR,) * 6
 # COCO's constants; COCO has no head top, which takes the shoulder's.
 _BODY_SIGMAS = (.089, .089, .087, .087, .107, .107, .062, .062, .072, .072, .079, .079, .079)  # fmt: skip
 
@@ -82,12 +85,14 @@ _HAND_JOINTS = (
 )
 # Bones of finger n: 0 -> n+1 -> 3n+6 -> 3n+7 -> 3n+8.
 _HAND_LIMBS = tuple(
-    bone for n in range(5) for bone in ((0, n + 1), (n + 1, 3 * n + 6), (3 * n + 6, 3 * n + 7), (3 * n + 7, 3 * n + 8))
+    bone
+    for n in range(5)
+    for bone in ((0, n + 1), (n + 1, 3 * n + 6), (3 * n + 6, 3 * n + 7), (3 * n + 7, 3 * n + 8))
 )
 # COCO-WholeBody's hand constants: wrist, then four per finger from the palm outwards.
 _WHOLEBODY_HAND = (
-    .029, .022, .035, .037, .047, .026, .025, .024, .035, .018, .024, .022, .026, .017, .021, .021, .032, .02, .019,
-    .022, .031,
+    .029, .022, .035, .037, .047, .026, .025, .024, .035, .018, .024, .022, .026, .017, .021, .021, .032,
+    .02, .019, .022, .031,
 )  # fmt: skip
 _HAND_SIGMAS = (
     _WHOLEBODY_HAND[0],
@@ -108,8 +113,8 @@ DOPE_HAND = Skeleton(
 # Face: contour 0-32, right brow 33-37, left brow 38-42, nose bridge 43-46, nostrils 47-51, right eye 52-57,
 # left eye 58-63, outer lip 64-75, inner lip 76-83. "Right" is the person's right: left in a frontal picture.
 _FACE_REGIONS = (
-    ("contour", 33), ("right_brow", 5), ("left_brow", 5), ("nose_bridge", 4), ("nostril", 5), ("right_eye", 6),
-    ("left_eye", 6), ("outer_lip", 12), ("inner_lip", 8),
+    ("contour", 33), ("right_brow", 5), ("left_brow", 5), ("nose_bridge", 4), ("nostril", 5),
+    ("right_eye", 6), ("left_eye", 6), ("outer_lip", 12), ("inner_lip", 8),
 )  # fmt: skip
 _FACE_FLIPS = (
     *((32 - i, i) for i in range(16)),
@@ -132,8 +137,8 @@ _FACE_LIMBS = (
 )  # fmt: skip
 # Region means of COCO-WholeBody's 68 constants (the 84-point contour is denser than its 17 points).
 _REGION_SIGMA = {
-    "contour": .036, "right_brow": .012, "left_brow": .012, "nose_bridge": .009, "nostril": .010, "right_eye": .012,
-    "left_eye": .011, "outer_lip": .011, "inner_lip": .009,
+    "contour": .036, "right_brow": .012, "left_brow": .012, "nose_bridge": .009, "nostril": .010,
+    "right_eye": .012, "left_eye": .011, "outer_lip": .011, "inner_lip": .009,
 }  # fmt: skip
 
 DOPE_FACE = Skeleton(
@@ -172,4 +177,6 @@ DOPE = _join(
     "dope139", ("body", DOPE_BODY), ("face", DOPE_FACE), ("left_hand", DOPE_HAND), ("right_hand", DOPE_HAND)
 )
 
-SKELETONS: Mapping[str, Skeleton] = MappingProxyType({s.name: s for s in (DOPE_BODY, DOPE_HAND, DOPE_FACE, DOPE)})
+SKELETONS: Mapping[str, Skeleton] = MappingProxyType(
+    {s.name: s for s in (DOPE_BODY, DOPE_HAND, DOPE_FACE, DOPE)}
+)

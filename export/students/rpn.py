@@ -48,8 +48,9 @@ def encode_boxes(boxes: Tensor, anchors: Tensor) -> Tensor:
 
 def box_iou(a: Tensor, b: Tensor) -> Tensor:
     """(N, 4), (M, 4) boxes -> (N, M) intersection over union; zero where a box has no area."""
-    overlap = torch.minimum(a[:, None, 2:], b[None, :, 2:]) - torch.maximum(a[:, None, :2], b[None, :, :2])
-    intersection = overlap.clamp(min=0).prod(dim=2)
+    width = torch.minimum(a[:, None, 2], b[None, :, 2]) - torch.maximum(a[:, None, 0], b[None, :, 0])
+    height = torch.minimum(a[:, None, 3], b[None, :, 3]) - torch.maximum(a[:, None, 1], b[None, :, 1])
+    intersection = width.clamp(min=0) * height.clamp(min=0)
     areas = (a[:, 2:] - a[:, :2]).prod(dim=1)[:, None] + (b[:, 2:] - b[:, :2]).prod(dim=1)[None]
     return intersection / (areas - intersection).clamp(min=1e-12)
 

@@ -1,0 +1,1 @@
+"""Training of the bundled student, from rendered people to weights."""

@@ -1,0 +1,167 @@
+"""Rendered scenes kept on disk, and the samples a training draws from them.
+
+A shard is one .npz of JPEG-coded pictures and exact truth, named by its first seed; a training resumes with
+the shards it finds and renders the missing ones.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from wholebody.benchmarks.synthetic import render_scene
+from wholebody.runtime.skeletons import DOPE
+
+__all__ = ["SHARD", "Sample", "Scenes", "augment", "render_shard", "rendering", "wait_for_scenes"]
+
+SHARD = 250  # scenes a file
+SIDE = 384
+JPEG_QUALITY = 92
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """A picture and its people.
+
+    image (H, W, 3) uint8 BGR; keypoints (P, 139, 2) pixels; keypoints3d (P, 139, 3) metres in the camera's
+    axes; visible (P, 139) bool.
+    """
+
+    image: NDArray[np.uint8]
+    keypoints: Floats
+    keypoints3d: Floats
+    visible: NDArray[np.bool_]
+
+
+def render_shard(folder: Path, first_seed: int) -> Path:
+    """Render SHARD scenes from `first_seed` on into one file, unless it is there."""
+    path = folder / f"{first_seed:08d}.npz"
+    if path.exists():
+        return path
+    arrays: dict[str, NDArray[np.generic]] = {}
+    for i in range(SHARD):
+        scene = render_scene(first_seed + i, (SIDE, SIDE))
+        _, code = cv2.imencode(".jpg", scene.image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+        arrays[f"image{i}"] = code
+        arrays[f"keypoints{i}"] = np.stack([p.keypoints for p in scene.people])
+        arrays[f"keypoints3d{i}"] = np.stack([p.keypoints3d for p in scene.people])
+        arrays[f"visible{i}"] = np.stack([p.visible for p in scene.people])
+    partial = path.with_suffix(".partial")
+    with open(partial, "wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+    os.replace(partial, path)
+    return path
+
+
+class Scenes:
+    """The samples of a folder of shards, coded in memory; `refresh` takes in shards that came since."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._read: set[Path] = set()
+        self._coded: list[tuple[NDArray[np.uint8], Floats, Floats, NDArray[np.bool_]]] = []
+        self.refresh()
+
+    def __len__(self) -> int:
+        return len(self._coded)
+
+    def refresh(self) -> None:
+        for path in sorted(set(self._folder.glob("*.npz")) - self._read):
+            with np.load(path) as shard:
+                self._coded += [
+                    (
+                        shard[f"image{i}"],
+                        shard[f"keypoints{i}"],
+                        shard[f"keypoints3d{i}"],
+                        shard[f"visible{i}"],
+                    )
+                    for i in range(SHARD)
+                ]
+            self._read.add(path)
+
+    def __getitem__(self, index: int) -> Sample:
+        code, keypoints, keypoints3d, visible = self._coded[index]
+        image = cv2.imdecode(code, cv2.IMREAD_COLOR)
+        assert image is not None
+        return Sample(image.astype(np.uint8, copy=False), keypoints, keypoints3d, visible)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[i] for i in range(len(self)))
+
+
+@contextmanager
+def rendering(folder: Path, scenes: int) -> Iterator[None]:
+    """A second process that renders `scenes` scenes, seeds from 0 on, as long as the block lasts."""
+    folder.mkdir(parents=True, exist_ok=True)
+    renderer = multiprocessing.get_context("spawn").Process(
+        target=_render, args=(folder, scenes), daemon=True
+    )
+    renderer.start()
+    try:
+        yield
+    finally:
+        renderer.terminate()
+
+
+def wait_for_scenes(folder: Path, scenes: int) -> Scenes:
+    """The stock of scenes, once there are as many."""
+    while len(list(folder.glob("*.npz"))) * SHARD < scenes:
+        time.sleep(1)
+    return Scenes(folder)
+
+
+def _render(folder: Path, scenes: int) -> None:
+    cv2.setNumThreads(1)
+    os.nice(10)  # the training goes first
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, range(os.cpu_count() or 1))
+    for first in range(0, scenes, SHARD):
+        render_shard(folder, first)
+
+
+def augment(sample: Sample, rng: np.random.Generator) -> Sample:
+    """The sample mirrored, scaled, moved and recoloured at random; truth follows exactly."""
+    if rng.random() < 0.5:
+        sample = _mirrored(sample)
+    if rng.random() < 0.7:
+        sample = _moved(sample, rng)
+    image = sample.image
+    if rng.random() < 0.5:
+        gain, lift = rng.uniform(0.75, 1.25, 3), rng.uniform(-18, 18)
+        recoloured = image * gain.astype(np.float32) + np.array(lift, np.float32)
+        image = np.clip(recoloured, 0, 255).astype(np.uint8)
+    return Sample(image, sample.keypoints, sample.keypoints3d, sample.visible)
+
+
+def _mirrored(sample: Sample) -> Sample:
+    flip = list(DOPE.flip_index)
+    last_column = np.array([sample.image.shape[1] - 1, 0], np.float32)
+    keypoints = sample.keypoints[:, flip] * np.array([-1, 1], np.float32) + last_column
+    keypoints3d = sample.keypoints3d[:, flip] * np.array([-1, 1, 1], np.float32)
+    return Sample(
+        np.ascontiguousarray(sample.image[:, ::-1]), keypoints, keypoints3d, sample.visible[:, flip]
+    )
+
+
+def _moved(sample: Sample, rng: np.random.Generator) -> Sample:
+    height, width = sample.image.shape[:2]
+    scale = float(np.exp(rng.uniform(np.log(0.7), np.log(1.4))))
+    slack = np.abs(1 - scale) * np.array([width, height])
+    shift = (1 - scale) / 2 * np.array([width, height]) + rng.uniform(-0.5, 0.5, 2) * slack
+    affine = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]], np.float32)
+    border = [float(v) for v in rng.integers(0, 256, 3)]
+    flags = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    image = cv2.warpAffine(sample.image, affine, (width, height), flags=flags, borderValue=border)
+    keypoints = (sample.keypoints * scale + shift).astype(np.float32)
+    inside = ((keypoints >= 0) & (keypoints <= (width - 1, height - 1))).all(axis=-1)
+    return Sample(image.astype(np.uint8, copy=False), keypoints, sample.keypoints3d, sample.visible & inside)

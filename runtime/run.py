@@ -1,0 +1,136 @@
+"""Every frame of a source through a student: annotated pictures and videos, JSON lines, a window."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+
+from wholebody.runtime.draw import draw_people
+from wholebody.runtime.draw3d import draw_view3d, side_by_side
+from wholebody.runtime.errors import SourceError
+from wholebody.runtime.loading import load
+from wholebody.runtime.media import Frame, Output, Source, open_output, open_source
+from wholebody.runtime.media.pictures import Image
+from wholebody.runtime.people import People
+from wholebody.runtime.records import RecordWriter
+
+__all__ = ["RunSummary", "annotate", "run"]
+
+DRAWN_SCORE = 0.1  # keypoints below it are noise to look at; the JSON has them all
+PANEL_SIDE = 1080  # pixels; a larger picture has the panel scaled up
+WINDOW = "wholebody (q closes)"
+OnFrame = Callable[[Frame, People], None]
+
+
+@dataclass
+class RunSummary:
+    """What a run did: frames and people in all, files that are whole, and what was read only in part.
+
+    length is the number of frames announced, or None; closed says whether the user closed the window.
+    """
+
+    frames: int = 0
+    people: int = 0
+    length: int | None = None
+    written: list[Path] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    closed: bool = False
+
+
+def run(
+    student: str | Path,
+    source: str | Path | Sequence[str | Path],
+    *,
+    output: str | Path | None = None,
+    json: str | Path | None = None,
+    backend: str = "auto",
+    threads: int | None = None,
+    view3d: bool = False,
+    show: bool = False,
+    summary: RunSummary | None = None,
+    on_frame: OnFrame | None = None,
+) -> RunSummary:
+    """Run an exported student on pictures, folders, videos or a webcam.
+
+    output    a folder, or a file for a single source; None writes no pictures
+    json      a file of JSON lines, "-" for standard output; None writes none
+    view3d    a panel with the 3D poses beside each frame
+    show      a window; closing it or pressing q ends the run
+    summary   filled while the run goes on, so that it tells what was done when the run is interrupted
+    on_frame  called after each frame, for progress
+
+    Finished frames are on disk whatever ends the run. Raises WholebodyError; sources that could not be read
+    are raised together after the others are done.
+    """
+    summary = summary if summary is not None else RunSummary()
+    if show:
+        _require_display()
+    pose = load(student, backend=backend, threads=threads)
+    with ExitStack() as stack:
+        frames = stack.enter_context(open_source(source))
+        summary.length = frames.length
+        writer = stack.enter_context(RecordWriter(json)) if json is not None else None
+        pictures = stack.enter_context(open_output(output, frames)) if output is not None else None
+        try:
+            for frame in frames.frames():
+                people = pose(frame.image)
+                if writer is not None:
+                    writer.write(frame, people)
+                summary.closed = _picture(frame, people, pictures, view3d, show)
+                summary.frames += 1
+                summary.people += len(people)
+                if on_frame is not None:
+                    on_frame(frame, people)
+                if summary.closed:
+                    break
+        finally:
+            _tell(summary, frames, pictures)
+            if show:
+                cv2.destroyAllWindows()
+    return summary
+
+
+def annotate(image: Image, people: People, *, view3d: bool = False) -> Image:
+    """The picture with its people drawn on it, and their 3D poses beside it where asked."""
+    drawn = draw_people(image, people, min_score=DRAWN_SCORE)
+    if not view3d:
+        return drawn
+    side = min(max(drawn.shape[0], 240), PANEL_SIDE)
+    return side_by_side(drawn, draw_view3d(people, (side, side), min_score=DRAWN_SCORE))
+
+
+def _picture(frame: Frame, people: People, pictures: Output | None, view3d: bool, show: bool) -> bool:
+    """Draw where somebody looks at it; whether the user closed the window."""
+    if pictures is None and not show:
+        return False
+    drawn = annotate(frame.image, people, view3d=view3d)
+    if pictures is not None:
+        pictures.write(frame, drawn)
+    if not show:
+        return False
+    cv2.imshow(WINDOW, drawn)
+    pressed = cv2.waitKey(1 if frame.kind != "picture" else 0) & 0xFF
+    return pressed in (ord("q"), 27) or cv2.getWindowProperty(WINDOW, cv2.WND_PROP_VISIBLE) < 1
+
+
+def _tell(summary: RunSummary, source: Source, pictures: Output | None) -> None:
+    summary.warnings = list(source.warnings)
+    if pictures is not None:
+        pictures.close()
+        summary.written = list(pictures.written)
+
+
+def _require_display() -> None:
+    """OpenCV's window library ends the process where there is no screen."""
+    if sys.platform.startswith("linux") and not (
+        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    ):
+        raise SourceError(
+            "--show needs a screen and there is none (no DISPLAY): write to a file with --output instead"
+        )
