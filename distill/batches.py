@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,9 +12,10 @@ from torch import Tensor
 from wholebody.benchmarks.synthetic.truth import part_truths
 from wholebody.distill.losses import PictureTruth
 from wholebody.distill.scenes import Scenes, augment
+from wholebody.distill.state import TrainingState
 from wholebody.export.students.dope import Dope
 
-__all__ = ["batches", "on_any_core"]
+__all__ = ["batches"]
 
 MEAN = torch.tensor([0.485, 0.456, 0.406])[:, None, None]
 DEVIATION = torch.tensor([0.229, 0.224, 0.225])[:, None, None]
@@ -24,28 +24,23 @@ REFRESH_EVERY = 100  # steps between looks for new scenes
 Batch = tuple[Tensor, list[PictureTruth]]
 
 
-def batches(stock: Scenes, network: Dope, seed: int, first: int, last: int, count: int) -> Iterator[Batch]:
-    """Batches for the steps first to last - 1: (count, 3, H, W) normalised pictures and their truths."""
+def batches(stock: Scenes, state: TrainingState, last: int, count: int, seed: list[int]) -> Iterator[Batch]:
+    """Batches for the steps up to last - 1: (count, 3, H, W) normalised pictures, and their truths."""
 
     def batch(step: int) -> Batch:
         if step % REFRESH_EVERY == 0:
             stock.refresh()
-        rngs = [np.random.default_rng([seed, step, i]) for i in range(count)]
-        images, truths = zip(*(_draw(stock, network, rng) for rng in rngs), strict=True)
+        rngs = [np.random.default_rng([*seed, step, i]) for i in range(count)]
+        images, truths = zip(*(_draw(stock, state.network, rng) for rng in rngs), strict=True)
         return torch.stack(images).contiguous(memory_format=torch.channels_last), list(truths)
 
-    with ThreadPoolExecutor(1, initializer=on_any_core) as thread:
-        coming = thread.submit(batch, first)
-        for step in range(first, last):
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(batch, state.step)
+        for step in range(state.step, last):
             drawn = coming.result()
             coming = thread.submit(batch, step + 1)
+            torch.manual_seed(hash((*seed, step)))
             yield drawn
-
-
-def on_any_core() -> None:
-    """Undo GOMP_CPU_AFFINITY here: it is meant for PyTorch's threads, which spin while they wait."""
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, range(os.cpu_count() or 1))
 
 
 def _draw(stock: Scenes, network: Dope, rng: np.random.Generator) -> tuple[Tensor, PictureTruth]:

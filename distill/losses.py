@@ -31,6 +31,7 @@ REGIONS, POSITIVE_REGIONS = 64, 40
 METRIC_WEIGHT = {"body": 1.0, "hand": 8.0, "face": 8.0}  # hands and faces are ten times smaller, in metres
 HIDDEN_WEIGHT = 0.4
 BOX_WEIGHT = 4.0
+FLAT_WEIGHT = 2.0
 
 
 class PartTensors(NamedTuple):
@@ -208,7 +209,7 @@ def _pose_losses(
         )
         return (each.mean(dim=3) * weight).sum() / total
 
-    return loss(pose2d, flat), loss(pose3d, solid)
+    return loss(pose2d, flat) * FLAT_WEIGHT, loss(pose3d, solid)
 
 
 def _choose(mask: Tensor, count: int) -> Tensor:

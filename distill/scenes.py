@@ -123,8 +123,6 @@ def wait_for_scenes(folder: Path, scenes: int) -> Scenes:
 def _render(folder: Path, scenes: int) -> None:
     cv2.setNumThreads(1)
     os.nice(10)  # the training goes first
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, range(os.cpu_count() or 1))
     for first in range(0, scenes, SHARD):
         render_shard(folder, first)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from wholebody.benchmarks.synthetic.truth import PartTruth, part_truths
@@ -18,7 +18,7 @@ from wholebody.distill.anchor_poses import anchor_poses
 from wholebody.distill.scenes import Scenes
 from wholebody.export.students.dope import PARTS, Dope, DopeConfig
 
-__all__ = ["TrainingLog", "TrainingState", "averaged_network"]
+__all__ = ["TrainingLog", "TrainingState", "average_gradients", "averaged_network"]
 
 PEAK_RATE, LEAST_RATE, WARM_UP = 1e-3, 1e-5, 500
 WEIGHT_DECAY = 0.05
@@ -77,6 +77,16 @@ class TrainingState:
         partial = self.path.with_suffix(".partial")
         torch.save(state, partial)
         os.replace(partial, self.path)
+
+
+def average_gradients(network: nn.Module) -> None:
+    """Give every process of a training the mean of all their gradients."""
+    gradients = [p.grad for p in network.parameters() if p.grad is not None]
+    flat = torch.cat([g.flatten() for g in gradients])
+    distributed.all_reduce(flat)
+    flat /= distributed.get_world_size()
+    for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+        gradient.copy_(mean.view_as(gradient))
 
 
 def averaged_network(path: Path, config: DopeConfig) -> tuple[Dope, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,13 +12,11 @@ from wholebody.runtime.pipelines.dope import DopePose, GroupBy, Selection
 if TYPE_CHECKING:
     from wholebody.runtime.backends.onnxrt import OnnxRuntime
 
-__all__ = ["BUNDLED", "bundled_student", "load"]
-
-BUNDLED = ("dope-mini",)
+__all__ = ["load"]
 
 
 def load(
-    student: str | Path = "dope-mini",
+    student: str | Path,
     *,
     backend: str = "auto",
     threads: int | None = None,
@@ -28,7 +25,7 @@ def load(
 ) -> DopePose:
     """Load an exported student: `pose = load("student.onnx"); people = pose(image_bgr)`.
 
-    student    an ONNX file with its sidecar beside it, or the name of a bundled student
+    student    an ONNX file with its sidecar beside it
     backend    "auto": the fastest that starts here; "onnxruntime:CPUExecutionProvider" or another of ONNX
                Runtime's providers: that one or an error
     threads    CPU threads of the network; None: the physical cores this process may use
@@ -38,7 +35,7 @@ def load(
     "auto" passed a faster one over. Raises ArtefactError for a file that is missing, foreign or changed,
     BackendError for a backend that is not available, ValueError for an unknown selection or group_by.
     """
-    artefact = read_artefact(_path(student))
+    artefact = read_artefact(student)
     runner = _backend(backend, artefact.path, threads)
     metadata = {"student": artefact.spec.name, "precision": artefact.spec.precision}
     if runner.fallback:
@@ -47,20 +44,6 @@ def load(
         return DopePose(runner, artefact.spec, selection=selection, group_by=group_by, metadata=metadata)
     except CheckpointError as error:  # the file's options for pose-proposal integration
         raise ArtefactError(f"{artefact.path}: {error}") from None
-
-
-def bundled_student(name: str) -> Path:
-    """Where the ONNX file of a bundled student lies once it is exported."""
-    return Path(str(resources.files("wholebody"))) / "students" / f"{name}.onnx"
-
-
-def _path(student: str | Path) -> Path:
-    if student not in BUNDLED:
-        return Path(student)
-    path = bundled_student(str(student))
-    if not path.exists():
-        raise ArtefactError(f"the bundled student {student} is not exported yet: run `wholebody demo` once")
-    return path
 
 
 def _backend(name: str, path: Path, threads: int | None) -> OnnxRuntime:

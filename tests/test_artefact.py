@@ -287,12 +287,3 @@ def test_load_refuses_options_that_pose_proposal_integration_does_not_have(tmp_p
     spec = replace(SPEC, parts=parts)
     write_artefact(export(tmp_path / "student.onnx", spec), spec)
     assert "th_pose4D" in refusal(tmp_path / "student.onnx", wholebody.load)
-
-
-def test_a_bundled_student_that_is_not_exported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("wholebody.runtime.loading.bundled_student", lambda name: tmp_path / f"{name}.onnx")
-    with pytest.raises(ArtefactError, match="wholebody demo"):
-        wholebody.load()
-    spec = replace(SPEC, name="dope-mini")
-    write_artefact(export(tmp_path / "dope-mini.onnx", spec), spec)
-    assert wholebody.load().spec.name == wholebody.load("dope-mini").spec.name == "dope-mini"
