@@ -46,7 +46,6 @@ def to_onnx(network: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[
     model = program.model_proto
     _lower(model)
     model = _simplified(model)
-    _strip(model)
     onnx.checker.check_model(model, full_check=True)
     _require_fixed_shapes(model)
     return model
@@ -140,26 +139,16 @@ _LOWERING = {**dict.fromkeys(_REDUCTIONS, _lower_reduction), "Split": _lower_spl
 
 
 def _simplified(model: ModelProto) -> ModelProto:
-    """Constants folded, duplicates dropped, and the shape of every tensor written down."""
+    """Constants folded, duplicates and stack traces dropped, the shape of every tensor written down."""
     simplified: Any = onnxslim.slim(model)
     assert isinstance(simplified, ModelProto)
+    constants = {t.name: t for t in simplified.graph.initializer}
+    for node in simplified.graph.node:
+        if node.op_type == "Reshape" and 0 not in numpy_helper.to_array(constants[node.input[1]]):
+            _drop_attribute(
+                node, "allowzero"
+            )  # says nothing without a zero, and old importers do not know it
     return simplified
-
-
-def _strip(model: ModelProto) -> None:
-    """Drop what the exporter left of this machine (stack traces, paths) and what says only the default."""
-    for node in model.graph.node:
-        node.ClearField("doc_string")
-        node.ClearField("metadata_props")
-        if node.op_type == "Reshape":
-            _drop_attribute(node, "allowzero")  # no shape here holds a zero
-    for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
-        value.ClearField("metadata_props")
-    for tensor in model.graph.initializer:
-        tensor.ClearField("metadata_props")
-    del model.metadata_props[:]
-    del model.graph.metadata_props[:]
-    model.producer_name, model.producer_version, model.doc_string = "wholebody", "", ""
 
 
 def _drop_attribute(node: NodeProto, name: str) -> None:

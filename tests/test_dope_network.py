@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from wholebody.export.checkpoints import load_dope_checkpoint
-from wholebody.export.students.dope import DELTA_SCALE, JOINTS, PARTS, Dope, DopeConfig
+from wholebody.export.students.dope import JOINTS, PARTS, Dope, DopeConfig
 from wholebody.export.students.resnet_c4 import ResNetC4, fold_batch_norm
 from wholebody.runtime.geometry import letterbox, preprocess
 from wholebody.runtime.spec import InputSpec
@@ -128,8 +128,8 @@ def test_decoding_by_hand(tiny_dope: Callable[..., Dope]) -> None:
     anchors[1, 20] = torch.tensor([0.5, 0.25, 1.0, 2.0, 3.0])
     network.hand_anchor_poses = anchors
     deltas = torch.zeros(1, 4, 21 * 5)
-    deltas[0, 1, 2 * 20 : 2 * 20 + 2] = torch.tensor([0.1, 0.2]) * DELTA_SCALE
-    deltas[0, 1, 42 + 3 * 20 : 42 + 3 * 20 + 3] = torch.tensor([0.1, 0.2, 0.3]) * DELTA_SCALE
+    deltas[0, 1, 2 * 20 : 2 * 20 + 2] = torch.tensor([0.5, 1.0])
+    deltas[0, 1, 42 + 3 * 20 : 42 + 3 * 20 + 3] = torch.tensor([0.5, 1.0, 1.5])
     flat, solid = network.decode(torch.tensor([[10.0, 20, 30, 60]]), deltas, "hand")
     torch.testing.assert_close(flat[0, 1, 20], torch.tensor([10 + 0.6 * 20, 20 + 0.45 * 40]))
     torch.testing.assert_close(solid[0, 1, 20], torch.tensor([1.1, 2.2, 3.3]))

@@ -119,6 +119,7 @@ def test_nothing_of_this_machine_is_in_the_file(
     data = student.read_bytes()
     assert str(Path(__file__).parents[1]).encode() not in data
     assert b".py" not in data
+    assert b"allowzero" not in data
     again = export_dope(checkpoint, folder / "again.onnx", input_size=(HEIGHT, WIDTH))
     assert again.path.read_bytes() == data
 

@@ -176,13 +176,22 @@ def test_lost_proposals_are_counted_and_refused(measure: Measure) -> None:
     assert any("of candidates are the reference's" in failure for failure in certificate.failures())
 
 
-def test_a_moved_box_is_another_proposal(measure: Measure) -> None:
-    def move(answer: Answer) -> None:
-        answer["boxes"][0] += 1.0
+@pytest.mark.parametrize(("pixels", "swapped"), [(0.12, 0), (0.15, 1)])
+def test_a_moved_box_is_another_proposal(measure: Measure, pixels: float, swapped: int) -> None:
+    """Beyond four budgets of 0.05 px, in pixels of the source picture."""
 
-    certificate = measure(move)
-    assert (certificate.proposals.lost, certificate.proposals.gained) == (2, 2)  # one a picture
-    assert certificate.proposals.total == certificate.proposals.matched + 2
+    def move(answer: Answer) -> None:
+        answer["boxes"][0] += pixels
+
+    proposals = measure(move).proposals
+    assert (proposals.lost, proposals.gained) == (2 * swapped, 2 * swapped)  # one a picture
+    assert proposals.total == proposals.matched + 2 * swapped
+
+
+def test_no_proposal_is_matched_twice(measure: Measure) -> None:
+    proposals = measure(drop(0.5), Budget(px=1000)).proposals  # any box is near enough
+    assert proposals.gained == 0
+    assert proposals.lost > 0
 
 
 def test_nothing_to_compare_is_no_pass(measure: Measure) -> None:
@@ -190,6 +199,15 @@ def test_nothing_to_compare_is_no_pass(measure: Measure) -> None:
     assert not certificate.passed
     assert "nothing can be compared" in certificate.failures()[0]
     assert certificate.parts["body"].judged["pixels"].max == 0
+
+
+def test_a_candidate_of_either_network_is_one(measure: Measure) -> None:
+    def promote(answer: Answer) -> None:
+        answer["body_scores"][:, 1] = 0.9999
+
+    certificate = measure(promote, score_th=0.999)
+    assert certificate.parts["body"].candidates.matched == certificate.proposals.matched
+    assert certificate.parts["body"].of_candidates["score"].max > 0.1
 
 
 def test_lost_proposals_without_candidates_are_judged_as_proposals(measure: Measure) -> None:
@@ -230,6 +248,16 @@ def test_one_nan_is_enough_and_its_picture_is_named(measure: Measure) -> None:
 
     failures = measure(spoil).failures()
     assert failures == ["hand: millimetres drift by not a number on b.jpg (budget 0.1 mm)"]
+
+
+def test_a_score_that_is_no_number_is_a_candidate(measure: Measure) -> None:
+    def spoil(answer: Answer) -> None:
+        real = answer["boxes"][:, 2] > 0
+        row, column = np.argwhere((answer["body_scores"][:, 1:] < 0.3) & real[:, None])[-1]
+        answer["body_scores"][row, column + 1] = np.nan
+
+    assert measure(lambda answer: None, score_th=0.3).parts["body"].candidates.total > 0
+    assert any("not a number" in failure for failure in measure(spoil, score_th=0.3).failures())
 
 
 # --- spreads and shares ---------------------------------------------------------------------------
