@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from wholebody.benchmarks.synthetic.truth import part_truths
+from wholebody.distill.heatmaps import heatmaps
 from wholebody.distill.losses import PictureTruth
 from wholebody.distill.scenes import Scenes, augment
 from wholebody.distill.state import TrainingState
@@ -21,18 +22,19 @@ MEAN = torch.tensor([0.485, 0.456, 0.406])[:, None, None]
 DEVIATION = torch.tensor([0.229, 0.224, 0.225])[:, None, None]
 REFRESH_EVERY = 100  # steps between looks for new scenes
 
-Batch = tuple[Tensor, list[PictureTruth]]
+Batch = tuple[Tensor, list[PictureTruth], Tensor]
 
 
 def batches(stock: Scenes, state: TrainingState, last: int, count: int, seed: list[int]) -> Iterator[Batch]:
-    """Batches for the steps up to last - 1: (count, 3, H, W) normalised pictures, and their truths."""
+    """Batches for the steps up to last - 1: (count, 3, H, W) normalised pictures, truths, heat maps."""
 
     def batch(step: int) -> Batch:
         if step % REFRESH_EVERY == 0:
             stock.refresh()
         rngs = [np.random.default_rng([*seed, step, i]) for i in range(count)]
-        images, truths = zip(*(_draw(stock, state.network, rng) for rng in rngs), strict=True)
-        return torch.stack(images).contiguous(memory_format=torch.channels_last), list(truths)
+        images, truths, heat = zip(*(_draw(stock, state.network, rng) for rng in rngs), strict=True)
+        pictures = torch.stack(images).contiguous(memory_format=torch.channels_last)
+        return pictures, list(truths), torch.stack(heat)
 
     with ThreadPoolExecutor(1) as thread:
         coming = thread.submit(batch, state.step)
@@ -43,9 +45,11 @@ def batches(stock: Scenes, state: TrainingState, last: int, count: int, seed: li
             yield drawn
 
 
-def _draw(stock: Scenes, network: Dope, rng: np.random.Generator) -> tuple[Tensor, PictureTruth]:
+def _draw(stock: Scenes, network: Dope, rng: np.random.Generator) -> tuple[Tensor, PictureTruth, Tensor]:
     sample = augment(stock[int(rng.integers(len(stock)))], rng)
     height, width = sample.image.shape[:2]
     truths = part_truths(sample.keypoints, sample.keypoints3d, sample.visible, height, width)
     image = torch.from_numpy(np.ascontiguousarray(sample.image[..., ::-1].transpose(2, 0, 1))).float() / 255
-    return (image - MEAN) / DEVIATION, PictureTruth.of(truths, network)
+    stride = network.config.c4_stride
+    heat = heatmaps(sample.keypoints, sample.visible, height // stride, width // stride, stride)
+    return (image - MEAN) / DEVIATION, PictureTruth.of(truths, network), heat

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from wholebody.benchmarks.synthetic.truth import PartTruth
 from wholebody.distill.anchor_poses import nearest_anchor
+from wholebody.distill.heatmaps import HeatmapHead, heatmap_loss
 from wholebody.export.students.dope import DELTA_SCALE, PARTS, ROI_BINS, ROI_SAMPLES, Dope
 from wholebody.export.students.roi_align import pool
 from wholebody.export.students.rpn import box_iou, encode_boxes
@@ -71,12 +72,18 @@ class PictureTruth:
         return torch.cat([self.parts[p].ignored for p in PARTS])
 
 
-def batch_losses(network: Dope, images: Tensor, truths: list[PictureTruth]) -> dict[str, Tensor]:
-    """All losses of a batch of pictures (B, 3, H, W); convolutions run in bfloat16, losses in float32."""
+def batch_losses(
+    network: Dope, images: Tensor, truths: list[PictureTruth], head: HeatmapHead, heat: Tensor
+) -> dict[str, Tensor]:
+    """All losses of a batch of pictures (B, 3, H, W); convolutions run in bfloat16, losses in float32.
+
+    head, heat: the auxiliary task and its truth (B, 139, h, w).
+    """
     network.train()
     with torch.autocast("cpu", torch.bfloat16):
         features = network.backbone.features(images)
         logits, deltas = network.rpn(features)
+        heat_logits = head(features)
     logits, deltas, anchors = logits.float(), deltas.float(), network.anchors(images)
     size = torch.tensor(images.shape[2:], dtype=torch.float32)
     rpn = [rpn_losses(logits[i], deltas[i], anchors, truth) for i, truth in enumerate(truths)]
@@ -92,7 +99,8 @@ def batch_losses(network: Dope, images: Tensor, truths: list[PictureTruth]) -> d
         picture = torch.arange(len(regions)).repeat_interleave(REGIONS)
         losses = region_losses(network, vectors, torch.cat(regions), picture, truths)
     objectness, box = (torch.stack(column).mean() for column in zip(*rpn, strict=True))
-    return {"rpn_object": objectness, "rpn_box": box * BOX_WEIGHT, **losses}
+    auxiliary = heatmap_loss(heat_logits.float(), heat)
+    return {"heatmaps": auxiliary, "rpn_object": objectness, "rpn_box": box * BOX_WEIGHT, **losses}
 
 
 def rpn_losses(logits: Tensor, deltas: Tensor, anchors: Tensor, truth: PictureTruth) -> tuple[Tensor, Tensor]:

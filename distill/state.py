@@ -6,6 +6,7 @@ import json
 import math
 import os
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from wholebody.benchmarks.synthetic.truth import PartTruth, part_truths
 from wholebody.distill.anchor_poses import anchor_poses
+from wholebody.distill.heatmaps import HeatmapHead
 from wholebody.distill.scenes import Scenes
 from wholebody.export.students.dope import PARTS, Dope, DopeConfig
 
@@ -31,6 +33,7 @@ class TrainingState:
 
     path: Path
     network: Dope
+    head: HeatmapHead
     ema: AveragedModel
     optimizer: torch.optim.AdamW
     steps: int
@@ -48,14 +51,21 @@ class TrainingState:
             _cluster(network, stock, seed, clustered)
         average = get_ema_multi_avg_fn(EMA_DECAY)  # type: ignore[no-untyped-call]
         ema = AveragedModel(network, multi_avg_fn=average, use_buffers=True)
-        state = cls(path, network, ema, torch.optim.AdamW(_groups(network), lr=PEAK_RATE), steps)
+        head = HeatmapHead(network.backbone.c4_channels)
+        optimizer = torch.optim.AdamW(_groups(network, head), lr=PEAK_RATE)
+        state = cls(path, network, head, ema, optimizer, steps)
         if path.exists():
             kept = torch.load(path, weights_only=True)
             network.load_state_dict(kept["network"])
+            head.load_state_dict(kept["head"])
             ema.load_state_dict(kept["ema"])
             state.optimizer.load_state_dict(kept["optimizer"])
             state.step = kept["step"]
         return state
+
+    def parameters(self) -> list[nn.Parameter]:
+        """Everything that learns."""
+        return [*self.network.parameters(), *self.head.parameters()]
 
     def advance(self) -> None:
         """One step with the gradients at hand."""
@@ -69,6 +79,7 @@ class TrainingState:
         """Keep everything at `path`; the file is replaced only when the new one is whole."""
         state = {
             "network": self.network.state_dict(),
+            "head": self.head.state_dict(),
             "ema": self.ema.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
@@ -79,9 +90,9 @@ class TrainingState:
         os.replace(partial, self.path)
 
 
-def average_gradients(network: nn.Module) -> None:
+def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
     """Give every process of a training the mean of all their gradients."""
-    gradients = [p.grad for p in network.parameters() if p.grad is not None]
+    gradients = [p.grad for p in parameters if p.grad is not None]
     flat = torch.cat([g.flatten() for g in gradients])
     distributed.all_reduce(flat)
     flat /= distributed.get_world_size()
@@ -131,10 +142,11 @@ def _rate(step: int, steps: int) -> float:
     return LEAST_RATE + (PEAK_RATE - LEAST_RATE) * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def _groups(network: Dope) -> list[dict[str, object]]:
+def _groups(*modules: nn.Module) -> list[dict[str, object]]:
     """Weights decay; biases and norms do not."""
-    weights = [p for p in network.parameters() if p.ndim > 1]
-    others = [p for p in network.parameters() if p.ndim <= 1]
+    parameters = [p for module in modules for p in module.parameters()]
+    weights = [p for p in parameters if p.ndim > 1]
+    others = [p for p in parameters if p.ndim <= 1]
     return [{"params": weights, "weight_decay": WEIGHT_DECAY}, {"params": others, "weight_decay": 0.0}]
 
 

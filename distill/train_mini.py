@@ -75,12 +75,12 @@ def _train_share(rank: int, processes: int, work: Path, meeting: Path, steps: in
     log = TrainingLog(work / "log.jsonl", LOG_EVERY)
     with Progress(*COLUMNS) if rank == 0 else nullcontext() as progress:
         task = progress.add_task("", total=steps, completed=state.step) if progress else None
-        for images, truths in batches(stock, state, steps, BATCH // processes, [seed, rank]):
-            losses = batch_losses(state.network, images, truths)
+        for images, truths, heat in batches(stock, state, steps, BATCH // processes, [seed, rank]):
+            losses = batch_losses(state.network, images, truths, state.head, heat)
             state.optimizer.zero_grad(set_to_none=True)
             torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
-            average_gradients(state.network)
-            clip_grad_norm_(state.network.parameters(), CLIP)
+            average_gradients(state.parameters())
+            clip_grad_norm_(state.parameters(), CLIP)
             state.advance()
             if progress is None or task is None:
                 continue
