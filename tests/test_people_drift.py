@@ -33,6 +33,7 @@ def people(*corners: tuple[float, float], unseen: tuple[int, ...] = ()) -> Peopl
         (((0, 0),), ((0, 4.9),), Matching(1, 0, 0)),  # less than 5 % of the size
         (((0, 0),), ((0, 5.1),), Matching(0, 1, 1)),
         (((0, 0),), ((1, 0), (2, 0)), Matching(1, 0, 1)),  # the nearer one
+        (((1, 0), (2, 0)), ((0, 0),), Matching(1, 1, 0)),
     ],
 )
 def test_matching(
