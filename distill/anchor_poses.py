@@ -31,16 +31,23 @@ def pose_features(truth: PartTruth) -> Floats:
 
 
 def anchor_poses(part: str, truths: Sequence[PartTruth], classes: int, seed: int) -> Floats:
-    """(K, J, 5) cluster centres over many pictures, group by group (k-means++)."""
+    """(K, J, 5) cluster centres over many pictures, group by group (k-means++).
+
+    Raises ValueError where a group has fewer poses than classes.
+    """
     poses = np.concatenate([pose_features(t)[~t.ignore] for t in truths])
     groups = np.concatenate([t.group[~t.ignore] for t in truths])
     each = classes // GROUPS[part]
     centres = []
     for group in range(GROUPS[part]):
         members = poses[groups == group]
+        if len(members) < each:
+            raise ValueError(
+                f"{part}: {len(members)} poses of group {group} for {each} classes; cluster more scenes"
+            )
         cv2.setRNGSeed(seed + group)
         rule = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 100, 1e-4)
-        data = _weighted(part, members).reshape(len(members), -1)
+        data = _flat(part, members)
         labels = np.zeros((len(members), 1), np.int32)
         _, labels, _ = cv2.kmeans(data, each, labels, rule, 4, cv2.KMEANS_PP_CENTERS)  # type: ignore[assignment]
         centres += [members[labels[:, 0] == k].mean(axis=0) for k in range(each)]
@@ -50,14 +57,14 @@ def anchor_poses(part: str, truths: Sequence[PartTruth], classes: int, seed: int
 def nearest_anchor(part: str, truth: PartTruth, anchors: Floats) -> NDArray[np.int64]:
     """(n,) the class of each instance: the nearest anchor pose of its own group."""
     each = len(anchors) // GROUPS[part]
-    poses = _weighted(part, pose_features(truth)).reshape(len(truth.boxes), 1, -1)
-    centres = _weighted(part, anchors).reshape(1, len(anchors), -1)
-    distance = ((poses - centres) ** 2).sum(axis=2)
+    poses, centres = _flat(part, pose_features(truth)), _flat(part, anchors)
+    distance = ((poses[:, None] - centres) ** 2).sum(axis=2)
     distance[np.arange(len(anchors))[None] // each != truth.group[:, None]] = np.inf
-    return distance.argmin(axis=1) if len(distance) else np.zeros(0, np.int64)
+    return distance.argmin(axis=1)
 
 
-def _weighted(part: str, poses: Floats) -> Floats:
+def _flat(part: str, poses: Floats) -> Floats:
+    """(n, J, 5) poses as (n, J * 5) vectors whose plain distance counts."""
     weights = np.array([1, 1, *[1 / METRES[part]] * 3], np.float32)
-    weighted: Floats = poses * weights
-    return weighted
+    flat: Floats = (poses * weights).reshape(len(poses), poses.shape[1] * 5)
+    return flat

@@ -12,17 +12,18 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wholebody.benchmarks.synthetic.truth import PartTruth
 from wholebody.distill.anchor_poses import nearest_anchor
 from wholebody.distill.heatmaps import HeatmapHead, heatmap_loss
+from wholebody.distill.votes import VoteHead, vote_losses
 from wholebody.export.students.dope import DELTA_SCALE, PARTS, ROI_BINS, ROI_SAMPLES, Dope
 from wholebody.export.students.roi_align import pool
 from wholebody.export.students.rpn import box_iou, encode_boxes
 
-__all__ = ["PictureTruth", "batch_losses", "region_losses", "rpn_losses", "sample_regions"]
+__all__ = ["AuxiliaryHeads", "PictureTruth", "batch_losses", "region_losses", "rpn_losses", "sample_regions"]
 
 RPN_SAMPLES = 256
 RPN_ABOVE, RPN_BELOW = 0.7, 0.3
@@ -72,18 +73,27 @@ class PictureTruth:
         return torch.cat([self.parts[p].ignored for p in PARTS])
 
 
+class AuxiliaryHeads(nn.Module):
+    """What the training adds to the network and drops at its end."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.heatmaps = HeatmapHead(channels)
+        self.votes = VoteHead(channels)
+
+
 def batch_losses(
-    network: Dope, images: Tensor, truths: list[PictureTruth], head: HeatmapHead, heat: Tensor
+    network: Dope, images: Tensor, truths: list[PictureTruth], auxiliary: AuxiliaryHeads, heat: Tensor
 ) -> dict[str, Tensor]:
     """All losses of a batch of pictures (B, 3, H, W); convolutions run in bfloat16, losses in float32.
 
-    head, heat: the auxiliary task and its truth (B, 139, h, w).
+    auxiliary, heat: the tasks dropped after training, and the truth (B, 139, h, w) of the first.
     """
     network.train()
     with torch.autocast("cpu", torch.bfloat16):
         features = network.backbone.features(images)
         logits, deltas = network.rpn(features)
-        heat_logits = head(features)
+        heat_logits = auxiliary.heatmaps(features)
     logits, deltas, anchors = logits.float(), deltas.float(), network.anchors(images)
     size = torch.tensor(images.shape[2:], dtype=torch.float32)
     rpn = [rpn_losses(logits[i], deltas[i], anchors, truth) for i, truth in enumerate(truths)]
@@ -99,8 +109,13 @@ def batch_losses(
         picture = torch.arange(len(regions)).repeat_interleave(REGIONS)
         losses = region_losses(network, vectors, torch.cat(regions), picture, truths)
     objectness, box = (torch.stack(column).mean() for column in zip(*rpn, strict=True))
-    auxiliary = heatmap_loss(heat_logits.float(), heat)
-    return {"heatmaps": auxiliary, "rpn_object": objectness, "rpn_box": box * BOX_WEIGHT, **losses}
+    dense = {"heatmaps": heatmap_loss(heat_logits.float(), heat)}
+    stride = network.config.c4_stride
+    for part in PARTS:
+        mine = [truth.parts[part] for truth in truths]
+        loss = vote_losses(auxiliary.votes, features, mine, stride, part, METRIC_WEIGHT[part])
+        dense[f"{part}_votes"] = loss
+    return {**dense, "rpn_object": objectness, "rpn_box": box * BOX_WEIGHT, **losses}
 
 
 def rpn_losses(logits: Tensor, deltas: Tensor, anchors: Tensor, truth: PictureTruth) -> tuple[Tensor, Tensor]:

@@ -16,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from wholebody.benchmarks.synthetic.truth import PartTruth, part_truths
 from wholebody.distill.anchor_poses import anchor_poses
-from wholebody.distill.heatmaps import HeatmapHead
+from wholebody.distill.losses import AuxiliaryHeads
 from wholebody.distill.scenes import Scenes
 from wholebody.export.students.dope import PARTS, Dope, DopeConfig
 
@@ -33,7 +33,7 @@ class TrainingState:
 
     path: Path
     network: Dope
-    head: HeatmapHead
+    auxiliary: AuxiliaryHeads
     ema: AveragedModel
     optimizer: torch.optim.AdamW
     steps: int
@@ -51,13 +51,13 @@ class TrainingState:
             _cluster(network, stock, seed, clustered)
         average = get_ema_multi_avg_fn(EMA_DECAY)  # type: ignore[no-untyped-call]
         ema = AveragedModel(network, multi_avg_fn=average, use_buffers=True)
-        head = HeatmapHead(network.backbone.c4_channels)
-        optimizer = torch.optim.AdamW(_groups(network, head), lr=PEAK_RATE)
-        state = cls(path, network, head, ema, optimizer, steps)
+        auxiliary = AuxiliaryHeads(network.backbone.c4_channels)
+        optimizer = torch.optim.AdamW(_groups(network, auxiliary), lr=PEAK_RATE)
+        state = cls(path, network, auxiliary, ema, optimizer, steps)
         if path.exists():
             kept = torch.load(path, weights_only=True)
             network.load_state_dict(kept["network"])
-            head.load_state_dict(kept["head"])
+            auxiliary.load_state_dict(kept["auxiliary"])
             ema.load_state_dict(kept["ema"])
             state.optimizer.load_state_dict(kept["optimizer"])
             state.step = kept["step"]
@@ -65,7 +65,7 @@ class TrainingState:
 
     def parameters(self) -> list[nn.Parameter]:
         """Everything that learns."""
-        return [*self.network.parameters(), *self.head.parameters()]
+        return [*self.network.parameters(), *self.auxiliary.parameters()]
 
     def advance(self) -> None:
         """One step with the gradients at hand."""
@@ -79,7 +79,7 @@ class TrainingState:
         """Keep everything at `path`; the file is replaced only when the new one is whole."""
         state = {
             "network": self.network.state_dict(),
-            "head": self.head.state_dict(),
+            "auxiliary": self.auxiliary.state_dict(),
             "ema": self.ema.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,

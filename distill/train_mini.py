@@ -33,6 +33,7 @@ MINI = DopeConfig(
     blocks=(2, 3, 4, 3),
     c4_stride=8,
     rpn_width=64,
+    cell_width=32,
     anchor_sizes=(16, 32, 64, 128, 256),
     classes={"body": 20, "hand": 16, "face": 4},
     candidates=400,
@@ -76,7 +77,7 @@ def _train_share(rank: int, processes: int, work: Path, meeting: Path, steps: in
     with Progress(*COLUMNS) if rank == 0 else nullcontext() as progress:
         task = progress.add_task("", total=steps, completed=state.step) if progress else None
         for images, truths, heat in batches(stock, state, steps, BATCH // processes, [seed, rank]):
-            losses = batch_losses(state.network, images, truths, state.head, heat)
+            losses = batch_losses(state.network, images, truths, state.auxiliary, heat)
             state.optimizer.zero_grad(set_to_none=True)
             torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
             average_gradients(state.parameters())

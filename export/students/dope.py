@@ -35,14 +35,17 @@ class DopeConfig:
     """Size and conventions of a DOPE network; the defaults are the published one.
 
     classes: anchor poses K per part. min_size, max_size: shorter and longer side of the resized picture in
-    pixels. rpn_width None means as many channels as C4. candidates and proposals: boxes before and after
-    suppression. Raises ValueError, naming the field, for a number that is none or out of range.
+    pixels. rpn_width None means as many channels as C4. cell_width None averages C5 over a region, as
+    published; a number keeps that many channels of each of its 4 x 4 cells, from which a small network learns
+    sooner where joints are. candidates and proposals: boxes before and after suppression. Raises ValueError,
+    naming the field, for a number that is none or out of range.
     """
 
     width: int = 64
     blocks: tuple[int, int, int, int] = (3, 4, 6, 3)
     c4_stride: int = 16
     rpn_width: int | None = None
+    cell_width: int | None = None
     anchor_sizes: tuple[int, ...] = (32, 64, 128, 256, 512)
     anchor_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
     classes: dict[str, int] = field(default_factory=lambda: {"body": 20, "hand": 10, "face": 10})
@@ -62,7 +65,7 @@ class DopeConfig:
 
 def _check_numbers(name: str, value: object) -> None:
     """Whole numbers from 1 to MOST; the fields of FRACTIONS may be smaller."""
-    if name == "rpn_width" and value is None:
+    if name in ("rpn_width", "cell_width") and value is None:
         return
     kinds, least = ((int, float), FRACTIONS[name]) if name in FRACTIONS else ((int,), 1)
     numbers = _numbers(name, value)
@@ -114,7 +117,9 @@ class Dope(nn.Module):
     def __init__(self, config: DopeConfig) -> None:
         super().__init__()
         self.config = config
-        self.backbone = ResNetC4(config.width, config.blocks, config.c4_stride, config.bn_eps)
+        self.backbone = ResNetC4(
+            config.width, config.blocks, config.c4_stride, config.bn_eps, config.cell_width
+        )
         anchors = len(config.anchor_sizes) * len(config.anchor_ratios)
         channels = self.backbone.c4_channels
         self.rpn = RegionProposals(channels, config.rpn_width or channels, anchors)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 __all__ = ["ResNetC4", "fold_batch_norm"]
 
 EXPANSION = 4
+HEAD_CELLS = 4  # C5 of a 7 x 7 region is 4 x 4
 
 
 class Bottleneck(nn.Module):
@@ -49,7 +50,14 @@ class ResNetC4(nn.Module):
     third stage at the second's resolution, for small students whose hands would else fall into one cell.
     """
 
-    def __init__(self, width: int, blocks: tuple[int, int, int, int], c4_stride: int, eps: float) -> None:
+    def __init__(
+        self,
+        width: int,
+        blocks: tuple[int, int, int, int],
+        c4_stride: int,
+        eps: float,
+        cell_width: int | None = None,
+    ) -> None:
         super().__init__()
         if c4_stride not in (8, 16):
             raise ValueError(f"c4_stride must be 8 or 16, got {c4_stride}")
@@ -60,7 +68,8 @@ class ResNetC4(nn.Module):
         self.layer3 = _stage(width * 8, width * 4, blocks[2], c4_stride // 8, eps)
         self.layer4 = _stage(width * 16, width * 8, blocks[3], 2, eps)
         self.c4_channels = width * 16
-        self.head_channels = width * 32
+        self.head_channels = width * 32 if cell_width is None else cell_width * HEAD_CELLS**2
+        self.cells = None if cell_width is None else nn.Conv2d(width * 32, cell_width, 1)
 
     def features(self, image: Tensor) -> Tensor:
         """(B, 3, H, W) normalised picture -> (B, 16 * width, H / c4_stride, W / c4_stride)."""
@@ -70,8 +79,10 @@ class ResNetC4(nn.Module):
         return c4
 
     def head(self, regions: Tensor) -> Tensor:
-        """(N, 16 * width, 7, 7) pooled regions -> (N, 32 * width)."""
+        """(N, 16 * width, 7, 7) pooled regions -> (N, head_channels)."""
         x = self.layer4(regions)
+        if self.cells is not None:
+            return self.cells(x).flatten(1)
         return nn.functional.avg_pool2d(x, x.shape[2:]).flatten(1)
 
 
