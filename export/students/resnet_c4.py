@@ -80,9 +80,10 @@ class ResNetC4(nn.Module):
 
     def head(self, regions: Tensor) -> Tensor:
         """(N, 16 * width, 7, 7) pooled regions -> (N, head_channels)."""
-        x = self.layer4(regions)
+        x: Tensor = self.layer4(regions)
         if self.cells is not None:
-            return self.cells(x).flatten(1)
+            x = self.cells(x)
+            return x.flatten(1)
         return nn.functional.avg_pool2d(x, x.shape[2:]).flatten(1)
 
 
