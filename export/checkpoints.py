@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -137,11 +138,13 @@ def _unpickle(path: Path) -> dict[str, Any]:
     """The dictionary in a `torch.save` file, on the CPU; never runs what is inside."""
     _require_file(path)
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's word about pickle protocols; a refusal follows
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(f"{path}: {_why_refused(error)}") from error
     except Exception as error:  # a damaged file fails in any of a dozen ways inside torch, zip and pickle
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = f"{type(error).__name__} {error}".partition("\n")[0].partition(". ")[0]
         raise CheckpointError(
             f"{path}: not a whole PyTorch checkpoint ({reason:.120}); download or copy it again"
         ) from error

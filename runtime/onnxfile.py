@@ -16,6 +16,7 @@ from wholebody.runtime.errors import ArtefactError
 __all__ = ["OnnxFile", "Shape", "describe", "read_onnx"]
 
 Shape = tuple[int | None, ...]
+LISTED = 6  # tensors named in a message before it counts the rest
 
 # Field numbers in onnx.proto: of a model, a graph, a metadata entry, then from a tensor down to a dimension.
 _GRAPH, _METADATA = 7, 14
@@ -38,11 +39,10 @@ class OnnxFile:
 
 
 def describe(tensors: Mapping[str, Shape]) -> str:
-    """`boxes (?x4), size (2)`: names and shapes for a message."""
-    return (
-        ", ".join(f"{name} ({'x'.join(str(s or '?') for s in shape)})" for name, shape in tensors.items())
-        or "none"
-    )
+    """`boxes (?x4), size (2)`: names and shapes for a message, the first few."""
+    named = [f"{name} ({'x'.join(str(s or '?') for s in shape)})" for name, shape in tensors.items()]
+    rest = [f"{len(named) - LISTED} more"] if len(named) > LISTED else []
+    return ", ".join(named[:LISTED] + rest) or "none"
 
 
 def read_onnx(path: Path) -> OnnxFile:
@@ -53,9 +53,9 @@ def read_onnx(path: Path) -> OnnxFile:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise ArtefactError(f"{path}: no such file") from None
+        raise ArtefactError(f"{path}: no such file; `wholebody export` makes students") from None
     except OSError as error:
-        raise ArtefactError(f"{path}: cannot be read ({error.strerror})") from None
+        raise ArtefactError(f"{path}: cannot be read ({error.strerror}); name an ONNX file") from None
     try:
         return _model(memoryview(data), hashlib.sha256(data).hexdigest())
     except ValueError:

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -37,13 +37,14 @@ class RecordWriter:
     """Writes a line per frame into a file, or to standard output where the path is "-".
 
     Each line is whole and handed to the system before `write` returns: the file is valid whenever work stops.
-    Raises SourceError, at once where the file cannot be written.
+    Its folder is made if need be. Raises SourceError, at once where the file cannot be written, and
+    BrokenPipeError where nobody reads on.
     """
 
     def __init__(self, path: str | Path) -> None:
         self._path = path
         with self._explained():
-            self._file = sys.stdout if str(path) == "-" else Path(path).open("w", encoding="utf-8")  # noqa: SIM115
+            self._file = _standard_output() if str(path) == "-" else _new_file(Path(path))
 
     def write(self, frame: Frame, people: People) -> None:
         """One line: source, frame, time, width, height, skeleton, people, metadata.
@@ -82,8 +83,21 @@ class RecordWriter:
     def _explained(self) -> Iterator[None]:
         try:
             yield
+        except BrokenPipeError:  # the reader has gone, as `head` does: nothing to mend
+            raise
         except OSError as error:
             raise SourceError(f"cannot write {self._path}: {error.strerror}; choose another file") from error
+
+
+def _standard_output() -> TextIO:
+    if sys.stdout is None:  # closed by whoever started this process
+        raise SourceError("cannot write to standard output: it is closed; name a file")
+    return sys.stdout
+
+
+def _new_file(path: Path) -> TextIO:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("w", encoding="utf-8")
 
 
 def read_records(path: str | Path) -> Iterator[Record]:

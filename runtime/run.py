@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import cv2
 
+from wholebody.runtime.artefact import sidecar_path
 from wholebody.runtime.draw import draw_people
 from wholebody.runtime.draw3d import draw_view3d, side_by_side
 from wholebody.runtime.errors import SourceError
@@ -75,8 +77,10 @@ def run(
     with ExitStack() as stack:
         frames = stack.enter_context(open_source(source))
         summary.length = frames.length
-        writer = stack.enter_context(RecordWriter(json)) if json is not None else None
         pictures = stack.enter_context(open_output(output, frames)) if output is not None else None
+        if json is not None:
+            _spare(json, student, frames, pictures)
+        writer = stack.enter_context(RecordWriter(json)) if json is not None else None
         try:
             for frame in frames.frames():
                 people = pose(frame.image)
@@ -126,11 +130,21 @@ def _tell(summary: RunSummary, source: Source, pictures: Output | None) -> None:
         summary.written = list(pictures.written)
 
 
-def _require_display() -> None:
-    """OpenCV's window library ends the process where there is no screen."""
-    if sys.platform.startswith("linux") and not (
-        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    ):
+def _spare(json: str | Path, student: str | Path, source: Source, pictures: Output | None) -> None:
+    """Refuse to write JSON lines over what is read, or over what is drawn."""
+    kept = [student, sidecar_path(student), *(item.name for item in source.items)]
+    kept += pictures.paths.values() if pictures is not None else []
+    if str(json) != "-" and os.path.realpath(json) in {os.path.realpath(path) for path in kept}:
         raise SourceError(
-            "--show needs a screen and there is none (no DISPLAY): write to a file with --output instead"
+            f"cannot write JSON lines into {json}: this run needs that file; choose another name"
+        )
+
+
+def _require_display() -> None:
+    """Try a window in a process of its own, for OpenCV's window library ends it where there is no screen."""
+    attempt = [sys.executable, "-c", "import cv2; cv2.namedWindow('wholebody'); cv2.destroyAllWindows()"]
+    if subprocess.run(attempt, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode:
+        raise SourceError(
+            "no window can be opened here (no screen, or an OpenCV without windows): write to a file with "
+            "--output instead of --show"
         )

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from wholebody.export.students.dope import Dope
+    from wholebody.runtime.spec import StudentSpec
 
 # The same examples on every run; no deadline, since the first call into a library pays for loading it.
 settings.register_profile("wholebody", deadline=None, derandomize=True)
@@ -68,6 +69,72 @@ def tiny_dope() -> Callable[..., Dope]:
 def published_layout() -> Callable[..., dict[str, Any]]:
     """`published_layout(network, **dope_kwargs)`: a network as the dictionary of a published checkpoint."""
     return _published_layout
+
+
+@pytest.fixture(scope="session")
+def one_body() -> Callable[..., dict[str, NDArray[np.float32]]]:
+    """`one_body(spec)`: a student's answers for one body in the first proposal and nobody in the others."""
+    return _one_body
+
+
+@pytest.fixture(scope="session")
+def constant_onnx() -> Callable[..., Path]:
+    """`constant_onnx(path, spec, answers)`: an ONNX file that answers so to every picture."""
+    return _constant_onnx
+
+
+@pytest.fixture(scope="session")
+def constant_student(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A student and its sidecar, in a folder of their own, that sees one body in every picture."""
+    from wholebody.runtime.artefact import write_artefact
+    from wholebody.runtime.spec import InputSpec, PartSpec, StudentSpec, WeightsSpec
+
+    spec = StudentSpec(
+        name="constant",
+        input=InputSpec(96, 128, 96, 128, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        parts={
+            "body": PartSpec(13, 4, {"K": 2}),
+            "hand": PartSpec(21, 2, {"K": 1}),
+            "face": PartSpec(84, 1, {"K": 1}),
+        },
+        weights=WeightsSpec("made up", "0" * 64, "none"),
+    )
+    path = tmp_path_factory.mktemp("student") / "constant.onnx"
+    return write_artefact(_constant_onnx(path, spec, _one_body(spec)), spec).path
+
+
+def _one_body(spec: StudentSpec, proposals: int = 6) -> dict[str, NDArray[np.float32]]:
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    arrays = {"boxes": np.tile(np.array([8, 4, 40, 44], np.float32), (proposals, 1))}
+    for name, part in spec.parts.items():
+        shape = proposals, part.classes, part.joints
+        arrays[f"{name}_scores"] = np.zeros((proposals, part.classes + 1), np.float32)
+        arrays[f"{name}_pose2d"] = rng.uniform(10, 40, (*shape, 2)).astype(np.float32)
+        arrays[f"{name}_pose3d"] = rng.uniform(-1, 1, (*shape, 3)).astype(np.float32)
+    arrays["body_scores"][0, :2] = 0.1, 0.9
+    return arrays
+
+
+def _constant_onnx(path: Path, spec: StudentSpec, answers: Mapping[str, NDArray[np.float32]]) -> Path:
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    from wholebody.runtime.artefact import onnx_metadata
+
+    inputs = {"image": (1, 3, spec.input.height, spec.input.width), "size": (2,)}
+    tensors = [numpy_helper.from_array(array, name) for name, array in answers.items()]
+    graph = helper.make_graph(
+        [helper.make_node("Constant", [], [tensor.name], value=tensor) for tensor in tensors],
+        "constant",
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in inputs.items()],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, a.shape) for name, a in answers.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    helper.set_model_props(model, onnx_metadata(spec))
+    onnx.save(model, path)
+    return path
 
 
 def _tiny_dope(*, seed: int = 0, **config: Any) -> Dope:

@@ -13,15 +13,15 @@ import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from onnx import TensorProto, helper, numpy_helper
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
 
 import wholebody
-from wholebody.runtime.artefact import Artefact, onnx_metadata, read_artefact, sidecar_path, write_artefact
+from wholebody.runtime.artefact import Artefact, read_artefact, sidecar_path, write_artefact
 from wholebody.runtime.errors import ArtefactError, BackendError
 from wholebody.runtime.onnxfile import read_onnx
 from wholebody.runtime.spec import JOINTS, InputSpec, PartSpec, StudentSpec, WeightsSpec
 
-N = 6
 SPEC = StudentSpec(
     name="tiny",
     input=InputSpec(48, 64, 48, 64, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
@@ -35,45 +35,23 @@ SPEC = StudentSpec(
 )
 
 
-def answers(spec: StudentSpec) -> dict[str, np.ndarray]:
-    """One body in the first proposal and nobody in the others."""
-    rng = np.random.default_rng(0)
-    arrays = {"boxes": np.tile(np.array([8, 4, 40, 44], np.float32), (N, 1))}
-    for name, part in spec.parts.items():
-        scores = np.zeros((N, part.classes + 1), np.float32)
-        if name == "body":
-            scores[0, :2] = 0.1, 0.9
-        arrays[f"{name}_scores"] = scores
-        arrays[f"{name}_pose2d"] = rng.uniform(10, 40, (N, part.classes, part.joints, 2)).astype(np.float32)
-        arrays[f"{name}_pose3d"] = rng.uniform(-1, 1, (N, part.classes, part.joints, 3)).astype(np.float32)
-    return arrays
-
-
-def network(spec: StudentSpec, arrays: dict[str, np.ndarray]) -> onnx.ModelProto:
-    """An ONNX network that answers every picture with these arrays."""
-    height, width = spec.input.height, spec.input.width
-    inputs = [
-        helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, height, width]),
-        helper.make_tensor_value_info("size", TensorProto.FLOAT, [2]),
-    ]
-    nodes = [
-        helper.make_node("Constant", [], [name], value=numpy_helper.from_array(array, name))
-        for name, array in arrays.items()
-    ]
-    outputs = [helper.make_tensor_value_info(n, TensorProto.FLOAT, a.shape) for n, a in arrays.items()]
-    graph = helper.make_graph(nodes, "constant", inputs, outputs)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-
-
-def export(path: Path, spec: StudentSpec = SPEC, arrays: dict[str, np.ndarray] | None = None) -> Path:
-    model = network(spec, answers(spec) if arrays is None else arrays)
-    helper.set_model_props(model, onnx_metadata(spec))
-    onnx.save(model, path)
-    return path
+Answers = dict[str, NDArray[np.float32]]
+Export = Callable[..., Path]
 
 
 @pytest.fixture
-def student(tmp_path: Path) -> Path:
+def answers(one_body: Callable[..., Answers]) -> Answers:
+    return one_body(SPEC)
+
+
+@pytest.fixture
+def export(constant_onnx: Callable[..., Path], answers: Answers) -> Export:
+    """`export(path, spec)`: an ONNX file without a sidecar that gives `answers`, as they are by then."""
+    return lambda path, spec=SPEC: constant_onnx(path, spec, answers)
+
+
+@pytest.fixture
+def student(tmp_path: Path, export: Export) -> Path:
     return write_artefact(export(tmp_path / "student.onnx"), SPEC).path
 
 
@@ -99,7 +77,7 @@ def test_a_certificate_is_added_after_the_file(student: Path) -> None:
     assert read_artefact(student).spec == certified
 
 
-def test_a_certificate_inside_the_file_may_be_out_of_date(tmp_path: Path) -> None:
+def test_a_certificate_inside_the_file_may_be_out_of_date(tmp_path: Path, export: Export) -> None:
     path = export(tmp_path / "student.onnx", replace(SPEC, certificate={"body": {"px": 9.0}}))
     write_artefact(path, SPEC)
     assert read_artefact(path).spec == SPEC
@@ -157,17 +135,17 @@ def test_another_network_is_told_what_it_has(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("output", ["boxes", "hand_pose3d"])
-def test_a_network_that_is_not_what_it_says(tmp_path: Path, output: str) -> None:
-    arrays = answers(SPEC)
-    arrays[output] = arrays[output][..., :1]
-    message = refusal(export(tmp_path / "student.onnx", arrays=arrays))
+def test_a_network_that_is_not_what_it_says(
+    tmp_path: Path, answers: Answers, export: Export, output: str
+) -> None:
+    answers[output] = answers[output][..., :1]
+    message = refusal(export(tmp_path / "student.onnx"))
     assert f"lacks {output}" in message
 
 
-def test_a_network_without_one_of_its_outputs(tmp_path: Path) -> None:
-    arrays = answers(SPEC)
-    del arrays["face_scores"]
-    path = export(tmp_path / "student.onnx", arrays=arrays)
+def test_a_network_without_one_of_its_outputs(tmp_path: Path, answers: Answers, export: Export) -> None:
+    del answers["face_scores"]
+    path = export(tmp_path / "student.onnx")
     assert "lacks face_scores (?x2)" in refusal(path)
     assert "lacks face_scores (?x2)" in refusal(path, lambda p: write_artefact(p, SPEC))
     assert not sidecar_path(path).exists()
@@ -178,10 +156,9 @@ def test_a_sidecar_that_is_missing(student: Path) -> None:
     assert "student.json is not beside it" in refusal(student)
 
 
-def test_a_sidecar_of_another_file(student: Path, tmp_path: Path) -> None:
-    arrays = answers(SPEC)
-    arrays["boxes"][0] += 1
-    export(student, arrays=arrays)
+def test_a_sidecar_of_another_file(student: Path, answers: Answers, export: Export) -> None:
+    answers["boxes"][0] += 1
+    export(student)
     assert "belongs to another file" in refusal(student)
 
 
@@ -256,11 +233,11 @@ def test_the_spec_survives_json() -> None:
 # --- wholebody.load, from the file to people ---
 
 
-def test_load_answers_with_people(student: Path) -> None:
+def test_load_answers_with_people(student: Path, answers: Answers) -> None:
     pose = wholebody.load(student, backend="onnxruntime:CPUExecutionProvider", threads=1)
     people = pose(np.full((96, 128, 3), 127, np.uint8))
     assert len(people) == 1
-    joints = answers(SPEC)["body_pose2d"][0, 0] * 2  # the picture is twice the network's input
+    joints = answers["body_pose2d"][0, 0] * 2  # the picture is twice the network's input
     np.testing.assert_allclose(people.keypoints[0, :13], joints, rtol=1e-6)
     assert people.metadata["student"] == "tiny"
     assert people.metadata["precision"] == "fp32"
@@ -282,7 +259,9 @@ def test_load_refuses_what_read_artefact_refuses(
     assert "is not beside it" in refusal(student, lambda p: wholebody.load(spelling(p)))
 
 
-def test_load_refuses_options_that_pose_proposal_integration_does_not_have(tmp_path: Path) -> None:
+def test_load_refuses_options_that_pose_proposal_integration_does_not_have(
+    tmp_path: Path, export: Export
+) -> None:
     parts = {**SPEC.parts, "hand": PartSpec(21, 2, {"K": 1, "th_pose4D": 1})}
     spec = replace(SPEC, parts=parts)
     write_artefact(export(tmp_path / "student.onnx", spec), spec)

@@ -11,10 +11,8 @@ from typing import Any, cast
 
 import cv2
 import numpy as np
-import onnx
 import pytest
 import torch
-from onnx import TensorProto, helper, numpy_helper
 
 from wholebody.benchmarks import latency
 from wholebody.benchmarks.interleave import LEAST_ROUNDS, STAGES, WARM_UP, interleave, ratio_of_medians
@@ -24,7 +22,7 @@ from wholebody.export.checkpoints import load_checkpoint
 from wholebody.export.stages import run_in_stages, torch_threads
 from wholebody.export.student_file import save_student
 from wholebody.export.students.dope import JOINTS, PARTS, Dope
-from wholebody.runtime.artefact import onnx_metadata, write_artefact
+from wholebody.runtime.artefact import write_artefact
 from wholebody.runtime.errors import ArtefactError, BackendError, CheckpointError, SourceError
 from wholebody.runtime.media import Image
 from wholebody.runtime.pipelines.dope import DopePose
@@ -116,7 +114,7 @@ def checkpoint(tiny_dope: Callable[..., Dope], tmp_path_factory: pytest.TempPath
 
 
 @pytest.fixture(scope="module")
-def student(checkpoint: Path) -> Path:
+def student(checkpoint: Path, constant_onnx: Callable[..., Path]) -> Path:
     """An ONNX file that finds nobody, and says it came from the checkpoint."""
     loaded = load_checkpoint(checkpoint)
     classes = loaded.config.classes
@@ -131,18 +129,7 @@ def student(checkpoint: Path) -> Path:
         shapes[f"{part}_scores"] = (PROPOSALS, k + 1)
         shapes |= {f"{part}_pose{d}d": (PROPOSALS, k, JOINTS[part], d) for d in (2, 3)}
     zeros = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
-    inputs = {"image": (1, 3, HEIGHT, WIDTH), "size": (2,)}
-    graph = helper.make_graph(
-        [helper.make_node("Constant", [], [n], value=numpy_helper.from_array(a)) for n, a in zeros.items()],
-        "nobody",
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in inputs.items()],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    helper.set_model_props(model, onnx_metadata(spec))
-    path = checkpoint.with_name("tiny.onnx")
-    onnx.save(model, path)
-    return write_artefact(path, spec).path
+    return write_artefact(constant_onnx(checkpoint.with_name("tiny.onnx"), spec, zeros), spec).path
 
 
 @pytest.fixture(scope="module")

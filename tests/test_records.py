@@ -140,8 +140,14 @@ def test_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"cannot write .*x\.jsonl: No such file"):
-        RecordWriter(tmp_path / "missing" / "x.jsonl")
+    (tmp_path / "file").touch()
+    with pytest.raises(SourceError, match=r"cannot write .*x\.jsonl: "):
+        RecordWriter(tmp_path / "file" / "x.jsonl")
+
+
+def test_the_folder_is_made(tmp_path: Path) -> None:
+    RecordWriter(tmp_path / "a" / "b" / "x.jsonl").close()
+    assert list(read_records(tmp_path / "a" / "b" / "x.jsonl")) == []
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

@@ -1,17 +1,19 @@
 """The command line: each command parses, calls one public function with the same parameter names, and prints.
 
 Heavy libraries are imported inside the command that needs them. A user's error is one line on standard error
-and exit code 2; an interrupted run exits with 130.
+and exit code 2; Ctrl-C ends with 130 and SIGTERM with 143, with what was finished on disk.
 """
 
 from __future__ import annotations
 
-import os
 import re
+import signal
 import sys
 from enum import Enum
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -24,19 +26,35 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "main"]
 
+EXPORT_ONLY = {"torch", "onnx", "onnxscript", "onnxslim", "safetensors"}
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     help="Take a distilled whole-body pose student from its checkpoint to a verified engine, and run it.",
 )
-bench = typer.Typer(no_args_is_help=True, help="Measure latency and accuracy.")
+bench = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Measure latency and accuracy.")
 app.add_typer(bench, name="bench")
 console = Console()
 errors = Console(stderr=True)
 
-StudentArgument = Annotated[Path, typer.Argument(help="An exported student: x.onnx with x.json beside it.")]
-ThreadsOption = Annotated[int | None, typer.Option(help="CPU threads; all physical cores unless told.")]
+StudentArgument = Annotated[
+    Path, typer.Argument(metavar="STUDENT", help="An exported student: x.onnx with x.json beside it.")
+]
+ThreadsOption = Annotated[
+    int | None, typer.Option(min=1, help="CPU threads; all physical cores unless told.")
+]
+
+
+class Stopped(BaseException):
+    """Ctrl-C (SIGINT) or SIGTERM; `done` tells what was finished by then."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+        self.done = ""
 
 
 class Family(str, Enum):
@@ -48,9 +66,12 @@ class Family(str, Enum):
 
 @app.command()
 def export(
-    family: Annotated[Family, typer.Argument(help="dope, or dope-mini for the bundled student.")],
+    family: Annotated[
+        Family, typer.Argument(metavar="FAMILY", help="dope, or dope-mini for the bundled student.")
+    ],
     checkpoint: Annotated[
-        Path | None, typer.Argument(help="The training checkpoint; not needed for dope-mini.")
+        Path | None,
+        typer.Argument(metavar="CHECKPOINT", help="The training checkpoint; not needed for dope-mini."),
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The ONNX file to write.")] = Path(
         "student.onnx"
@@ -109,9 +130,16 @@ def verify(
 @app.command()
 def run(
     student: StudentArgument,
-    source: Annotated[list[str], typer.Argument(help="Pictures, folders, videos, or a webcam: 0.")],
+    source: Annotated[
+        list[str], typer.Argument(metavar="SOURCE...", help="Pictures, folders, videos, or a webcam: 0.")
+    ],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder or file for annotated frames.")
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Folder or file for annotated frames; out, unless --json or --show is given.",
+        ),
     ] = None,
     json: Annotated[
         Path | None, typer.Option(help="JSON lines of keypoints, one per frame; - prints them.")
@@ -130,19 +158,27 @@ def run(
         output = Path("out")
     summary = RunSummary()
     try:
-        with frame_progress(summary, errors) as on_frame:
+        with frame_progress(summary, errors, printing=str(json) == "-") as on_frame:
             run_student(
                 student, source, output=output, json=json, backend=backend, threads=threads, view3d=view3d,
                 show=show, summary=summary, on_frame=on_frame,
             )  # fmt: skip
-    finally:
-        _report(summary, output, json)
+    except Stopped as stopped:
+        stopped.done = _done(summary, output, json)
+        raise
+    except Exception:
+        if summary.frames:
+            _say(_done(summary, output, json))
+        raise
+    for warning in summary.warnings:
+        _say(f"warning: {warning}")
+    _say(_done(summary, output, json))
 
 
 @app.command()
 def demo(
     picture: Annotated[
-        Path | None, typer.Argument(help="A picture of your own, besides the bundled ones.")
+        Path | None, typer.Argument(metavar="PICTURE", help="One of your own, besides the bundled ones.")
     ] = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for pictures, JSON and report.")
@@ -202,16 +238,15 @@ def latency(
     """Stage times of a student, interleaved with PyTorch's in one run, as a Markdown table."""
     from wholebody.benchmarks.latency import measure
 
-    against = against or _bundled_reference(student)
+    if against is None and find_spec("torch") is not None:
+        against = _bundled_reference(student)
     report = measure(student, against=against, images=images, seconds=seconds, threads=threads)
     console.print(report.markdown(), soft_wrap=True, markup=False, highlight=False)
 
 
 def _checkpoint(family: Family, checkpoint: Path | None) -> Path | None:
     if checkpoint is None and family is Family.dope:
-        raise typer.BadParameter(
-            "dope needs its CHECKPOINT: wholebody export dope CHECKPOINT -o student.onnx"
-        )
+        raise WholebodyError("dope needs its CHECKPOINT: wholebody export dope CHECKPOINT -o student.onnx")
     return checkpoint
 
 
@@ -226,53 +261,62 @@ def _bundled_reference(student: Path) -> Path | None:
 def _size(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
-    match = re.fullmatch(r"(\d+)x(\d+)", text)
+    match = re.fullmatch(r"([0-9]{1,4})x([0-9]{1,4})", text)
     if match is None:
-        raise typer.BadParameter(
-            f"got {text!r}, expected HEIGHTxWIDTH in pixels, as 384x640", param_hint="--input"
+        raise WholebodyError(
+            f"--input is {text!r}; it must be HEIGHTxWIDTH in pixels, below 10000 each, such as 384x640"
         )
     return int(match[1]), int(match[2])
 
 
-def _report(summary: RunSummary, output: Path | None, json: Path | None) -> None:
-    for warning in summary.warnings:
-        errors.print(f"warning: {warning}", markup=False, soft_wrap=True)
-    places = (
-        [str(p) for p in summary.written[:1]]
-        if len(summary.written) == 1
-        else [f"{len(summary.written)} files in {output}"] * bool(summary.written)
-    )
-    places += [str(json)] * (json is not None and str(json) != "-")
-    errors.print(
-        f"{summary.people} people in {summary.frames} frames" + (": " + ", ".join(places) if places else ""),
-        markup=False, highlight=False, soft_wrap=True,
-    )  # fmt: skip
+def _done(summary: RunSummary, output: Path | None, json: Path | None) -> str:
+    """`3 people in 2 frames: out/a.png, people.jsonl`."""
+    written = [str(path) for path in summary.written]
+    places = written if len(written) < 2 else [f"{len(written)} files in {output}"]
+    if json is not None and str(json) != "-":
+        places.append(str(json))
+    people = f"{summary.people} {'person' if summary.people == 1 else 'people'}"
+    frames = f"{summary.frames} {'frame' if summary.frames == 1 else 'frames'}"
+    return f"{people} in {frames}{': ' if places else ''}{', '.join(places)}"
+
+
+def _say(text: str) -> None:
+    """A line on standard error, as it is."""
+    errors.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _fail(error: Exception, cure: str = "") -> NoReturn:
+    _say(" ".join(f"error: {error}{': ' if cure else ''}{cure}".split()))
+    sys.exit(2)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_IGN)  # a second one must not cut short the video that is being finished
+    raise Stopped(number)
+
+
+def _stop_on_signals() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, _stop)
 
 
 def main() -> None:
     """Run the command line; a user's error is one line and exit code 2."""
+    _stop_on_signals()
     try:
         app()
-    except WholebodyError as error:
-        errors.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(2)
+    except (WholebodyError, OSError) as error:
+        _fail(error)
     except ImportError as error:
-        cure = (
-            "pip install 'wholebody[export]'"
-            if (error.name or "").split(".")[0] in EXPORT_ONLY
-            else "wholebody doctor"
+        missing = (error.name or "").split(".")[0]
+        _fail(
+            error, "pip install 'wholebody[export]'" if missing in EXPORT_ONLY else "see `wholebody doctor`"
         )
-        errors.print(f"error: {error}: try {cure}", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        errors.print("stopped; finished frames are kept")
-        sys.exit(130)
-    except BrokenPipeError:  # the reader of a pipe has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+    except Stopped as stopped:
+        _say(f"stopped{': ' if stopped.done else ''}{stopped.done}")
+        sys.exit(128 + stopped.number)
 
-
-EXPORT_ONLY = {"torch", "onnx", "onnxscript", "onnxslim", "safetensors"}
 
 if __name__ == "__main__":
     main()

@@ -99,6 +99,8 @@ def open_source(specs: str | Path | Sequence[str | Path]) -> Source:
 
 
 def _items(name: str) -> list[Item]:
+    if not name:
+        raise SourceError("a source without a name: name pictures, folders, videos or a webcam such as 0")
     if webcam := _WEBCAM.fullmatch(name):
         return [Webcam(int(webcam[1]))]
     path = Path(name)
