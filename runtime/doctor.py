@@ -33,16 +33,11 @@ def examine() -> list[Finding]:
             sys.version_info >= (3, 10),
         ),
         Finding("CPU", f"{_cpu_name()}, {_cores()} cores for this process", True),
-        _library("numpy", "numpy", "pip install numpy"),
+        _numpy(),
         _opencv(),
         *_onnxruntime(),
-        *(
-            _library(name, name, "pip install 'wholebody[export]'", needed=False)
-            for name in ("torch", "onnx", "onnxslim")
-        ),
+        _export_extra(),
         _gpu(),
-        _library("tensorrt", "tensorrt", "pip install tensorrt", needed=False),
-        _library("pycuda", "pycuda", "pip install pycuda", needed=False),
     ]
 
 
@@ -53,11 +48,19 @@ def _version(distribution: str) -> str | None:
         return None
 
 
-def _library(what: str, distribution: str, cure: str, *, needed: bool = True) -> Finding:
-    version = _version(distribution)
-    if version is None:
-        return Finding(what, "not installed", False if needed else None, cure)
-    return Finding(what, version, True)
+def _numpy() -> Finding:
+    version = _version("numpy")
+    return Finding("numpy", version or "not installed", version is not None, "pip install numpy")
+
+
+def _export_extra() -> Finding:
+    """What `wholebody export` and `verify` need, and running students does not."""
+    versions = {name: _version(name) for name in ("torch", "onnx", "onnxscript", "onnxslim", "safetensors")}
+    missing = [name for name, version in versions.items() if version is None]
+    if missing:
+        cure = "to export students: pip install 'wholebody[export]'"
+        return Finding("for export", f"without {', '.join(missing)}", None, cure)
+    return Finding("for export", ", ".join(f"{name} {version}" for name, version in versions.items()), True)
 
 
 def _opencv() -> Finding:

@@ -37,8 +37,8 @@ app = typer.Typer(
 )
 bench = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Measure latency and accuracy.")
 app.add_typer(bench, name="bench")
-console = Console()
-errors = Console(stderr=True)
+console = Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
+errors = Console(markup=False, emoji=False, highlight=False, soft_wrap=True, stderr=True)
 
 StudentArgument = Annotated[
     Path, typer.Argument(metavar="STUDENT", help="An exported student: x.onnx with x.json beside it.")
@@ -88,19 +88,20 @@ def export(
     ] = False,
 ) -> None:
     """Export a checkpoint to ONNX, verified against PyTorch."""
+    size = _size(input_size)
+    if checkpoint is None and family is Family.dope:
+        raise WholebodyError("dope needs its CHECKPOINT: wholebody export dope CHECKPOINT -o student.onnx")
     from wholebody.export.checkpoints import load_checkpoint
     from wholebody.export.onnx import export_dope
     from wholebody.export.zoo import bundled
 
-    source = _checkpoint(family, checkpoint) or bundled("dope-mini")
+    source = checkpoint or bundled("dope-mini")
     with console.status("exporting and measuring the drift from PyTorch"):
         artefact = export_dope(
-            load_checkpoint(source), output, input_size=_size(input_size), proposals=proposals, images=images,
+            load_checkpoint(source), output, input_size=size, proposals=proposals, images=images,
             budget_px=budget_px, budget_mm=budget_mm, force=force,
         )  # fmt: skip
-    console.print(
-        f"wrote {artefact.path} and its sidecar ({artefact.path.stat().st_size / 1e6:.1f} MB)", soft_wrap=True
-    )
+    console.print(f"wrote {artefact.path} and its sidecar ({artefact.path.stat().st_size / 1e6:.1f} MB)")
 
 
 @app.command()
@@ -113,7 +114,10 @@ def verify(
     budget_px: Annotated[float, typer.Option(help="Largest drift allowed, in pixels.")] = 0.05,
     budget_mm: Annotated[float, typer.Option(help="Largest drift allowed, in millimetres.")] = 0.1,
 ) -> None:
-    """Compare a student with its PyTorch checkpoint on pictures; exit code 1 when it is over its budget."""
+    """Compare a student with its PyTorch checkpoint on pictures.
+
+    Exit code 1 when it is over its budget.
+    """
     from wholebody.export.verify import verify as verify_student
 
     certificate = verify_student(
@@ -123,7 +127,7 @@ def verify(
         budget_px=budget_px,
         budget_mm=budget_mm,
     )
-    console.print(certificate.table(), soft_wrap=True, highlight=False, markup=False)
+    console.print(certificate.table())
     raise typer.Exit(0 if certificate.passed else 1)
 
 
@@ -131,7 +135,7 @@ def verify(
 def run(
     student: StudentArgument,
     source: Annotated[
-        list[str], typer.Argument(metavar="SOURCE...", help="Pictures, folders, videos, or a webcam: 0.")
+        list[str], typer.Argument(metavar="SOURCE", help="Pictures, folders, videos, or a webcam: 0.")
     ],
     output: Annotated[
         Path | None,
@@ -168,11 +172,11 @@ def run(
         raise
     except Exception:
         if summary.frames:
-            _say(_done(summary, output, json))
+            errors.print(_done(summary, output, json))
         raise
     for warning in summary.warnings:
-        _say(f"warning: {warning}")
-    _say(_done(summary, output, json))
+        errors.print(f"warning: {warning}")
+    errors.print(_done(summary, output, json))
 
 
 @app.command()
@@ -185,24 +189,28 @@ def demo(
     ] = Path("out/demo"),
     threads: ThreadsOption = None,
 ) -> None:
-    """Export, verify and run the bundled student; write pictures, JSON and a short report."""
+    """Export, verify and run the bundled student.
+
+    Writes pictures, JSON and a short report.
+    """
     from wholebody.demo import run_demo
 
-    console.print(run_demo(output, picture, threads=threads, console=console))
+    console.print(run_demo(output, picture, threads=threads, console=console), soft_wrap=False)
 
 
 @app.command()
 def doctor() -> None:
-    """Tell what this machine has for running students, and what is missing; exit code 1 when something is."""
+    """Tell what this machine has for running students.
+
+    Exit code 1 when something is missing.
+    """
     from wholebody.runtime.doctor import examine
 
     findings = examine()
     for finding in findings:
         mark = {True: "[green]ok[/]", False: "[red]no[/]", None: "[dim]--[/]"}[finding.ok]
         cure = f"  [dim]({escape(finding.cure)})[/]" if finding.cure and not finding.ok else ""
-        console.print(
-            f"{mark}  {finding.what:20} {escape(finding.found)}{cure}", soft_wrap=True, highlight=False
-        )
+        console.print(f"{mark}  {finding.what:20} {escape(finding.found)}{cure}", markup=True)
     raise typer.Exit(1 if any(f.ok is False for f in findings) else 0)
 
 
@@ -220,11 +228,14 @@ def accuracy(
     json: Annotated[Path | None, typer.Option(help="Also write the figures into this file.")] = None,
     threads: ThreadsOption = None,
 ) -> None:
-    """Recall, precision and errors of every part, as a Markdown table."""
+    """Recall, precision and errors, part by part.
+
+    The answer is a Markdown table.
+    """
     from wholebody.benchmarks.accuracy import measure
 
     report = measure(student, pictures=pictures, threads=threads, json=json, console=errors)
-    console.print(report.markdown(), soft_wrap=True, markup=False, highlight=False)
+    console.print(report.markdown())
 
 
 @bench.command()
@@ -235,19 +246,16 @@ def latency(
     seconds: Annotated[float, typer.Option(min=0.1, help="How long to measure.")] = 20.0,
     threads: ThreadsOption = None,
 ) -> None:
-    """Stage times of a student, interleaved with PyTorch's in one run, as a Markdown table."""
+    """Stage times of a student beside PyTorch's.
+
+    Both run in turns; the answer is a Markdown table.
+    """
     from wholebody.benchmarks.latency import measure
 
     if against is None and find_spec("torch") is not None:
         against = _bundled_reference(student)
     report = measure(student, against=against, images=images, seconds=seconds, threads=threads)
-    console.print(report.markdown(), soft_wrap=True, markup=False, highlight=False)
-
-
-def _checkpoint(family: Family, checkpoint: Path | None) -> Path | None:
-    if checkpoint is None and family is Family.dope:
-        raise WholebodyError("dope needs its CHECKPOINT: wholebody export dope CHECKPOINT -o student.onnx")
-    return checkpoint
+    console.print(report.markdown())
 
 
 def _bundled_reference(student: Path) -> Path | None:
@@ -280,13 +288,8 @@ def _done(summary: RunSummary, output: Path | None, json: Path | None) -> str:
     return f"{people} in {frames}{': ' if places else ''}{', '.join(places)}"
 
 
-def _say(text: str) -> None:
-    """A line on standard error, as it is."""
-    errors.print(text, markup=False, highlight=False, soft_wrap=True)
-
-
 def _fail(error: Exception, cure: str = "") -> NoReturn:
-    _say(" ".join(f"error: {error}{': ' if cure else ''}{cure}".split()))
+    errors.print(" ".join(f"error: {error}{': ' if cure else ''}{cure}".split()))
     sys.exit(2)
 
 
@@ -314,7 +317,7 @@ def main() -> None:
             error, "pip install 'wholebody[export]'" if missing in EXPORT_ONLY else "see `wholebody doctor`"
         )
     except Stopped as stopped:
-        _say(f"stopped{': ' if stopped.done else ''}{stopped.done}")
+        errors.print(f"stopped{': ' if stopped.done else ''}{stopped.done}")
         sys.exit(128 + stopped.number)
 
 

@@ -12,15 +12,18 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from wholebody.benchmarks.machine import cores
 from wholebody.export.certificate import Certificate
 from wholebody.export.checkpoints import DopeCheckpoint, load_checkpoint
 from wholebody.export.onnx import export_dope
 from wholebody.export.reference import PyTorch
+from wholebody.export.stages import torch_threads
 from wholebody.export.verify import verify_dope
 from wholebody.export.zoo import bundled
 from wholebody.runtime.artefact import Artefact, read_artefact
 from wholebody.runtime.loading import load
-from wholebody.runtime.media import open_output, open_source, write_image
+from wholebody.runtime.media import Frame, Output, Source, open_output, open_source
+from wholebody.runtime.people import People
 from wholebody.runtime.pipelines.dope import DopePose
 from wholebody.runtime.records import RecordWriter
 from wholebody.runtime.run import annotate
@@ -72,57 +75,67 @@ def run_demo(
     output: str | Path,
     picture: str | Path | None = None,
     *,
+    pictures: int | None = None,
     threads: int | None = None,
     console: Console | None = None,
 ) -> DemoReport:
     """Export dope-mini into `output`, verify it, run it on bundled pictures and on `picture`, and report.
 
-    Writes dope-mini.onnx with its sidecar, annotated pictures with the 3D poses, people.jsonl, report.json
-    and report.md. Raises WholebodyError.
+    pictures: how many of the bundled ones; None takes all. threads: of either runtime; None takes the
+    physical cores. Writes dope-mini.onnx with its sidecar, annotated pictures with the 3D poses,
+    people.jsonl, report.json and report.md. Raises WholebodyError.
     """
-    say = (console or Console(quiet=True)).print
-    output = Path(output)
-    pictures = [*([Path(picture)] if picture is not None else []), *calibration_pictures()]
-    with open_source(pictures) as source:  # before any work: a picture that is not there ends the demo here
-        open_output(output, source)  # and an output that cannot be written, too
+    console, output = console or Console(quiet=True), Path(output)
+    own = [] if picture is None else [Path(picture)]
+    with (
+        open_source([*own, *calibration_pictures()[:pictures]]) as source,
+        open_output(output, source) as drawings,  # what cannot be read or written ends the demo here
+        torch_threads(threads or cores()),
+    ):
         checkpoint = load_checkpoint(bundled("dope-mini"))
-        student = export_dope(checkpoint, output / "dope-mini.onnx", images=calibration_pictures()[0].parent)
-        say(f"exported {student.path}", soft_wrap=True)
-        certificate = verify_dope(read_artefact(student.path), checkpoint, source.frames())
-    say(certificate.table(), soft_wrap=True, highlight=False, markup=False)
-    people, drawn, times = _run(student, checkpoint, pictures, output, threads)
-    report = DemoReport(student.path, certificate, people, len(pictures), drawn, times)
+        with console.status("exporting dope-mini and measuring its drift from PyTorch"):
+            student = export_dope(checkpoint, output / "dope-mini.onnx", images=source.frames())
+        console.print(f"exported {student.path}")
+        with console.status("verifying the file that was written"):
+            certificate = verify_dope(read_artefact(student.path), checkpoint, source.frames())
+        console.print(certificate.table())
+        with console.status("looking for people, in ONNX Runtime and in PyTorch"):
+            people, times = _run(student, checkpoint, source, drawings, threads)
+    report = DemoReport(student.path, certificate, people, certificate.pictures, drawings.written, times)
     _write_report(report, output)
-    say(
-        f"found {people} people in {len(pictures)} pictures; {len(drawn)} drawn in {output}, open {drawn[0]}",
-        soft_wrap=True,
+    console.print(
+        f"found {people} people in {report.pictures} pictures; {len(report.drawn)} drawn in {output}, open "
+        f"{report.drawn[0]}"
     )
     return report
 
 
 def _run(
-    student: Artefact, checkpoint: DopeCheckpoint, pictures: list[Path], output: Path, threads: int | None
-) -> tuple[int, list[Path], dict[str, dict[str, float]]]:
-    """Both runtimes on every picture, turn about; ONNX Runtime's people are the ones drawn."""
-    pose = load(student.path, threads=threads)
+    student: Artefact, checkpoint: DopeCheckpoint, source: Source, drawings: Output, threads: int | None
+) -> tuple[int, dict[str, dict[str, float]]]:
+    """Both runtimes on every picture, turn about; ONNX Runtime's people are counted, the first ones drawn."""
     size = (student.spec.input.height, student.spec.input.width)
     reference = DopePose(PyTorch(checkpoint, size, checkpoint.config.proposals), student.spec)
-    found, drawn = 0, []
-    times: dict[str, list[dict[str, float]]] = {"ONNX Runtime": [], "PyTorch": []}
-    with RecordWriter(output / "people.jsonl") as records, open_source(pictures) as source:
+    runners = {"ONNX Runtime": load(student.path, threads=threads), "PyTorch": reference}
+    times: dict[str, list[dict[str, float]]] = {name: [] for name in runners}
+    found = 0
+    with RecordWriter(student.path.with_name("people.jsonl")) as records:
         for number, frame in enumerate(source.frames()):
-            for name, runner in (("ONNX Runtime", pose), ("PyTorch", reference)):
-                runner(frame.image)  # the caches and thread pools of the one before are cold
-                people = runner(frame.image)
-                times[name].append(dict(people.metadata["times_ms"]))
-                if name == "ONNX Runtime":
-                    records.write(frame, people)
-                    found += len(people)
-                    if number < SHOWN:
-                        path = output / f"{Path(frame.name).stem}.wholebody.png"
-                        write_image(path, annotate(frame.image, people, view3d=True))
-                        drawn.append(path)
-    return found, drawn, {name: _median(rows) for name, rows in times.items()}
+            answers = {name: _second_answer(runner, frame) for name, runner in runners.items()}
+            for name, answer in answers.items():
+                times[name].append(dict(answer.metadata["times_ms"]))
+            people = answers["ONNX Runtime"]
+            records.write(frame, people)
+            found += len(people)
+            if number < SHOWN:
+                drawings.write(frame, annotate(frame.image, people, view3d=True))
+    return found, {name: _median(rows) for name, rows in times.items()}
+
+
+def _second_answer(runner: DopePose, frame: Frame) -> People:
+    """On the first call the caches and thread pools are still those of the runner before."""
+    runner(frame.image)
+    return runner(frame.image)
 
 
 def _median(rows: Iterable[dict[str, float]]) -> dict[str, float]:
@@ -156,5 +169,5 @@ def _write_report(report: DemoReport, output: Path) -> None:
         *(f"![{path.stem}]({path.name})" for path in report.drawn),
         "",
     ]
-    (output / "report.md").write_text("\n".join(lines))
-    (output / "report.json").write_text(json.dumps(report.to_dict(), indent=1, allow_nan=False, default=str))
+    (output / "report.md").write_text("\n".join(lines), "utf-8")
+    (output / "report.json").write_text(json.dumps(report.to_dict(), indent=1, allow_nan=False), "utf-8")
