@@ -60,7 +60,8 @@ def nearest_anchor(part: str, truth: PartTruth, anchors: Floats) -> NDArray[np.i
     poses, centres = _flat(part, pose_features(truth)), _flat(part, anchors)
     distance = ((poses[:, None] - centres) ** 2).sum(axis=2)
     distance[np.arange(len(anchors))[None] // each != truth.group[:, None]] = np.inf
-    return distance.argmin(axis=1)
+    nearest: NDArray[np.int64] = distance.argmin(axis=1)
+    return nearest
 
 
 def _flat(part: str, poses: Floats) -> Floats:

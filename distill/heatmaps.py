@@ -45,8 +45,9 @@ def heatmaps(keypoints: Floats, visible: NDArray[np.bool_], rows: int, columns: 
         part = keypoints[:, where]
         side = (part.max(axis=1) - part.min(axis=1)).max(axis=1, keepdims=True)
         spread[:, where] = np.maximum(SPREAD * side / stride, LEAST_SPREAD)
-    centre = (keypoints + 0.5) / stride - 0.5
-    nearest = np.round(centre)  # the peak lies on a cell, so that it is 1
+    last = np.array([columns - 1, rows - 1], np.float32)
+    # Padded as it is, the trunk puts cell i at pixel stride * i. The peak lies on a cell, so that it is 1.
+    nearest = np.clip(np.round(keypoints / stride), 0, last)
     x = np.exp(-(((np.arange(columns) - nearest[..., :1]) / spread[..., None]) ** 2) / 2)
     y = np.exp(-(((np.arange(rows) - nearest[..., 1:]) / spread[..., None]) ** 2) / 2)
     bumps = (y * visible[..., None])[..., :, None] * x[..., None, :]  # (P, 139, rows, columns)

@@ -1,8 +1,8 @@
 """The losses of a DOPE network: objectness and boxes of the RPN, classes and poses of every part.
 
-Thresholds are the published network's (RPN 0.7 / 0.3, half of the samples positive; regions 0.5). One thing
-is ours: a pose is regressed not by its own class alone but by every class in proportion to its score, because
-the integration of proposals averages over exactly those.
+Regions count from an IoU of 0.5, as published. Two things are ours: every instance, body or hand, teaches the
+RPN by as many anchors; and a pose is regressed not by its own class alone but by every class in proportion to
+its score, because the integration of proposals averages over exactly those.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ from wholebody.export.students.rpn import box_iou, encode_boxes
 __all__ = ["AuxiliaryHeads", "PictureTruth", "batch_losses", "region_losses", "rpn_losses", "sample_regions"]
 
 RPN_SAMPLES = 256
-RPN_ABOVE, RPN_BELOW = 0.7, 0.3
+RPN_ABOVE, RPN_BELOW = 0.5, 0.3  # 0.7 as published leaves most hands one anchor, or none
+RPN_PER_INSTANCE = 8
+SHAKE = 0.06  # of a side
 REGION_ABOVE = 0.5
 IGNORED_ABOVE = 0.3
 REGIONS, POSITIVE_REGIONS = 64, 40
@@ -59,7 +61,8 @@ class PictureTruth:
             weight = np.where(truth.visible[keep], 1.0, HIDDEN_WEIGHT).astype(np.float32)
             arrays = (truth.boxes[keep], truth.pose2d[keep], truth.pose3d[keep], weight)
             label = nearest_anchor(name, truth, anchors)[keep]
-            ignored = torch.from_numpy(truth.boxes[truth.ignore])
+            hidden = ~truth.visible.any(axis=1)  # nothing of it is in the picture: background
+            ignored = torch.from_numpy(truth.boxes[truth.ignore & ~hidden])
             boxes, pose2d, pose3d, weights = (torch.from_numpy(array) for array in arrays)
             parts[name] = PartTensors(boxes, pose2d, pose3d, weights, torch.from_numpy(label), ignored)
         return cls(parts)
@@ -130,7 +133,7 @@ def rpn_losses(logits: Tensor, deltas: Tensor, anchors: Tensor, truth: PictureTr
     negative = (best < RPN_BELOW) & ~positive
     if len(truth.ignored):
         negative &= box_iou(anchors, truth.ignored).max(dim=1).values < IGNORED_ABOVE
-    chosen_positive = _choose(positive, RPN_SAMPLES // 2)
+    chosen_positive = _few_each(positive, match, RPN_PER_INSTANCE)
     chosen_negative = _choose(negative, RPN_SAMPLES - len(chosen_positive))
     chosen = torch.cat([chosen_positive, chosen_negative])
     objectness = F.binary_cross_entropy_with_logits(logits[chosen], positive[chosen].float())
@@ -146,7 +149,7 @@ def sample_regions(proposals: Tensor, truth: PictureTruth) -> Tensor:
     """(REGIONS, 4) regions to learn from: proposals, true boxes and shaken true boxes, mixed."""
     boxes = truth.boxes.repeat(4, 1)
     sides = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
-    shaken = boxes + 0.12 * sides * torch.randn_like(boxes)
+    shaken = boxes + SHAKE * sides * torch.randn_like(boxes)
     regions = torch.cat([proposals, truth.boxes, shaken])
     regions = regions[((regions[:, 2:] - regions[:, :2]) > 2).all(dim=1)]
     if not len(regions):  # an empty picture before the RPN has learnt to propose anything
@@ -233,6 +236,14 @@ def _pose_losses(
         return (each.mean(dim=3) * weight).sum() / total
 
     return loss(pose2d, flat) * FLAT_WEIGHT, loss(pose3d, solid)
+
+
+def _few_each(mask: Tensor, group: Tensor, count: int) -> Tensor:
+    """At most `count` random indices of each group where the mask holds."""
+    index = torch.nonzero(mask)[:, 0]
+    key, order = (group[index] + torch.rand(len(index), dtype=torch.float64)).sort()
+    first = torch.searchsorted(key, key.floor())
+    return index[order[torch.arange(len(index)) - first < count]]
 
 
 def _choose(mask: Tensor, count: int) -> Tensor:

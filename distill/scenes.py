@@ -153,13 +153,11 @@ def _mirrored(sample: Sample) -> Sample:
 
 def _moved(sample: Sample, rng: np.random.Generator) -> Sample:
     height, width = sample.image.shape[:2]
-    scale = float(np.exp(rng.uniform(np.log(0.7), np.log(1.4))))
+    scale = float(rng.uniform(1.0, 1.35))  # never smaller: beyond the border nothing is known
     slack = np.abs(1 - scale) * np.array([width, height])
     shift = (1 - scale) / 2 * np.array([width, height]) + rng.uniform(-0.5, 0.5, 2) * slack
     affine = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]], np.float32)
-    border = [float(v) for v in rng.integers(0, 256, 3)]
-    flags = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    image = cv2.warpAffine(sample.image, affine, (width, height), flags=flags, borderValue=border)
+    image = cv2.warpAffine(sample.image, affine, (width, height), flags=cv2.INTER_LINEAR)
     keypoints = (sample.keypoints * scale + shift).astype(np.float32)
     inside = ((keypoints >= 0) & (keypoints <= (width - 1, height - 1))).all(axis=-1)
     return Sample(image.astype(np.uint8, copy=False), keypoints, sample.keypoints3d, sample.visible & inside)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, distributed, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from wholebody.benchmarks.synthetic.truth import PartTruth, part_truths
 from wholebody.distill.anchor_poses import anchor_poses
@@ -49,8 +49,7 @@ class TrainingState:
         _initialise(network, seed)
         if not path.exists():
             _cluster(network, stock, seed, clustered)
-        average = get_ema_multi_avg_fn(EMA_DECAY)  # type: ignore[no-untyped-call]
-        ema = AveragedModel(network, multi_avg_fn=average, use_buffers=True)
+        ema = AveragedModel(network, avg_fn=_moving_mean, use_buffers=True)
         auxiliary = AuxiliaryHeads(network.backbone.c4_channels)
         optimizer = torch.optim.AdamW(_groups(network, auxiliary), lr=PEAK_RATE)
         state = cls(path, network, auxiliary, ema, optimizer, steps)
@@ -92,7 +91,7 @@ class TrainingState:
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
     """Give every process of a training the mean of all their gradients."""
-    gradients = [p.grad for p in parameters if p.grad is not None]
+    gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
     flat = torch.cat([g.flatten() for g in gradients])
     distributed.all_reduce(flat)
     flat /= distributed.get_world_size()
@@ -133,6 +132,12 @@ class TrainingLog:
             file.write(json.dumps(record) + "\n")
         self._sums, self._since = {}, now
         return f"loss {total:.3f}, {pace:.0f} pictures/s"
+
+
+def _moving_mean(mean: Tensor, value: Tensor, count: Tensor | int) -> Tensor:
+    """Exponential, and quicker at first so that the random start is soon forgotten."""
+    decay = min(EMA_DECAY, (1 + int(count)) / (10 + int(count)))
+    return mean * decay + value * (1 - decay) if mean.is_floating_point() else value
 
 
 def _rate(step: int, steps: int) -> float:

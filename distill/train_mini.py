@@ -14,6 +14,7 @@ import os
 from contextlib import nullcontext
 from pathlib import Path
 
+import cv2
 import torch
 import torch.multiprocessing
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -58,7 +59,10 @@ def train(work: Path, steps: int, scenes: int, *, seed: int = SEED, processes: i
     scenes: how many to render in all, seeds 0 to scenes - 1. processes: how many share a batch, a core each.
     Writes work/scenes/*.npz, work/last.pt and work/log.jsonl.
     """
+    if BATCH % processes:
+        raise ValueError(f"{processes} processes cannot share a batch of {BATCH}")
     meeting = work / f"meeting-{os.getpid()}"
+    meeting.unlink(missing_ok=True)
     with rendering(work / "scenes", scenes):
         wait_for_scenes(work / "scenes", min(scenes, CLUSTERED_SCENES))
         arguments = (processes, work, meeting, steps, seed)
@@ -69,6 +73,7 @@ def train(work: Path, steps: int, scenes: int, *, seed: int = SEED, processes: i
 def _train_share(rank: int, processes: int, work: Path, meeting: Path, steps: int, seed: int) -> None:
     """One process of a training: its share of every batch. The first keeps the log and the checkpoints."""
     torch.set_num_threads(1)
+    cv2.setNumThreads(1)
     torch.set_flush_denormal(True)  # gradients fade into denormals, which are many times slower
     distributed.init_process_group("gloo", f"file://{meeting.resolve()}", rank=rank, world_size=processes)
     stock = Scenes(work / "scenes")
@@ -98,7 +103,9 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path(".training"), help="scenes, log and checkpoints")
     parser.add_argument("--steps", type=int, default=13_000)
     parser.add_argument("--scenes", type=int, default=40_000, help="scenes to render, seeds from 0 on")
-    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="how many share a batch")
+    parser.add_argument(
+        "--processes", type=int, default=min(2, os.cpu_count() or 1), help="how many share a batch"
+    )
     args = parser.parse_args()
     print(train(args.work, args.steps, args.scenes, processes=args.processes))
 

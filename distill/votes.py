@@ -42,9 +42,9 @@ def vote_losses(
     rows = [_voters(truth, height, width, stride) for truth in truths]
     index = [i * height * width + cell[:, 1] * width + cell[:, 0] for i, (cell, _) in enumerate(rows)]
     chosen = features.permute(0, 2, 3, 1).reshape(-1, channels)[torch.cat(index)]
+    votes: Tensor = head(chosen.float(), part)
     if not len(chosen):
-        return chosen.float().sum()
-    votes = head(chosen.float(), part)
+        return votes.sum()  # zero, but every process has the same gradients to average
     flat, solid, weight = [], [], []
     for truth, (cell, instance) in zip(truths, rows, strict=True):
         extent = (truth.boxes[instance, 2:] - truth.boxes[instance, :2])[:, None]
@@ -74,5 +74,5 @@ def _voters(truth: PartTensors, rows: int, columns: int, stride: int) -> tuple[T
 
 
 def _pixels(cells: Tensor, stride: int) -> Tensor:
-    """The centres of cells in pixels of the picture."""
-    return (cells + 0.5) * stride - 0.5
+    """The centres of cells in pixels of the picture: padded as it is, the trunk puts cell i at stride * i."""
+    return cells * float(stride)

@@ -15,8 +15,8 @@ Floats = NDArray[np.float32]
 BOX_MARGIN = 0.1  # of the pose's extent, on every side: the margin DOPE's own pose boxes have
 
 # Smaller or more hidden than this, an instance is neither to be found nor to be punished when found.
-MIN_SIDE = {"body": 24.0, "hand": 12.0, "face": 10.0}  # pixels, longer side of the box
-MIN_VISIBLE = {"body": 0.3, "hand": 0.35, "face": 0.3}  # share of the joints
+MIN_SIDE = {"body": 32.0, "hand": 20.0, "face": 16.0}  # pixels, longer side of the box
+MIN_VISIBLE = {"body": 0.2, "hand": 0.35, "face": 0.3}  # share of the joints
 TORSO = [4, 5, 10, 11]
 LEGS = [0, 1, 2, 3]
 
