@@ -21,9 +21,12 @@ test check: $(VENV)/.ready
 
 train-mini: $(VENV)/.ready
 	$(BIN)/python -m wholebody.distill.train_mini --work .training
+	$(BIN)/python -m wholebody.distill.finish --work .training --output export/weights/dope-mini.safetensors
 
 accuracy: $(VENV)/.ready
-	$(BIN)/wholebody bench accuracy dope-mini --dataset synthetic --pictures 500
+	mkdir -p out
+	$(BIN)/wholebody export dope-mini --output out/dope-mini.onnx
+	$(BIN)/wholebody bench accuracy out/dope-mini.onnx --dataset synthetic --pictures 500
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("wholebody needs Python 3.10 or newer, this is %d.%d: make PYTHON=python3.11" % sys.version_info[:2] if sys.version_info < (3, 10) else 0)'
