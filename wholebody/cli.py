@@ -308,7 +308,7 @@ def main() -> None:
     """Run the command line; a user's error is one line and exit code 2."""
     _stop_on_signals()
     try:
-        app()
+        app(prog_name="wholebody")
     except (WholebodyError, OSError) as error:
         _fail(error)
     except ImportError as error:

@@ -86,15 +86,16 @@ def run_demo(
     people.jsonl, report.json and report.md. Raises WholebodyError.
     """
     console, output = console or Console(quiet=True), Path(output)
-    own = [] if picture is None else [Path(picture)]
+    own, rendered = [] if picture is None else [Path(picture)], calibration_pictures()[:pictures]
     with (
-        open_source([*own, *calibration_pictures()[:pictures]]) as source,
+        open_source(rendered) as measured,
+        open_source([*own, *rendered]) as source,
         open_output(output, source) as drawings,  # what cannot be read or written ends the demo here
         torch_threads(threads or cores()),
     ):
         checkpoint = load_checkpoint(bundled("dope-mini"))
         with console.status("exporting dope-mini and measuring its drift from PyTorch"):
-            student = export_dope(checkpoint, output / "dope-mini.onnx", images=source.frames())
+            student = export_dope(checkpoint, output / "dope-mini.onnx", images=measured.frames())
         console.print(f"exported {student.path}")
         with console.status("verifying the file that was written"):
             certificate = verify_dope(read_artefact(student.path), checkpoint, source.frames())
