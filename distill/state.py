@@ -22,7 +22,7 @@ from wholebody.export.students.dope import PARTS, Dope, DopeConfig
 
 __all__ = ["TrainingLog", "TrainingState", "average_gradients", "averaged_network"]
 
-PEAK_RATE, LEAST_RATE, WARM_UP = 1e-3, 1e-5, 500
+PEAK_RATE, LEAST_RATE, WARM_UP = 4e-4, 4e-6, 500
 WEIGHT_DECAY = 0.05
 EMA_DECAY = 0.999
 
@@ -91,11 +91,16 @@ class TrainingState:
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
     """Give every process of a training the mean of all their gradients."""
-    gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
+    gradients = []
+    for parameter in parameters:
+        if parameter.grad is None:  # another process may have one, and all must step alike
+            parameter.grad = torch.zeros_like(parameter)
+        gradients.append(parameter.grad)
     flat = torch.cat([g.flatten() for g in gradients])
     distributed.all_reduce(flat)
     flat /= distributed.get_world_size()
-    for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+    means = torch.split(flat, [g.numel() for g in gradients])
+    for gradient, mean in zip(gradients, means, strict=True):
         gradient.copy_(mean.view_as(gradient))
 
 

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import cv2
 import torch
-import torch.multiprocessing
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import distributed
+from torch.multiprocessing.spawn import spawn
 from torch.nn.utils import clip_grad_norm_
 
 from wholebody.distill.batches import batches
@@ -66,7 +66,7 @@ def train(work: Path, steps: int, scenes: int, *, seed: int = SEED, processes: i
     with rendering(work / "scenes", scenes):
         wait_for_scenes(work / "scenes", min(scenes, CLUSTERED_SCENES))
         arguments = (processes, work, meeting, steps, seed)
-        torch.multiprocessing.spawn(_train_share, arguments, nprocs=processes)  # type: ignore[no-untyped-call]
+        spawn(_train_share, arguments, nprocs=processes)  # type: ignore[no-untyped-call]
     return work / "last.pt"
 
 
