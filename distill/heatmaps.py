@@ -48,10 +48,19 @@ def heatmaps(keypoints: Floats, visible: NDArray[np.bool_], rows: int, columns: 
     last = np.array([columns - 1, rows - 1], np.float32)
     # Padded as it is, the trunk puts cell i at pixel stride * i. The peak lies on a cell, so that it is 1.
     nearest = np.clip(np.round(keypoints / stride), 0, last)
-    x = np.exp(-(((np.arange(columns) - nearest[..., :1]) / spread[..., None]) ** 2) / 2)
-    y = np.exp(-(((np.arange(rows) - nearest[..., 1:]) / spread[..., None]) ** 2) / 2)
-    bumps = (y * visible[..., None])[..., :, None] * x[..., None, :]  # (P, 139, rows, columns)
-    return torch.from_numpy(bumps.max(axis=0, initial=0).astype(np.float32))
+    x = _bumps(columns, nearest[..., :1], spread)
+    y = _bumps(rows, nearest[..., 1:], spread) * visible[..., None]
+    heat = np.zeros((len(DOPE), rows, columns), np.float32)
+    for down, across in zip(y, x, strict=True):
+        np.maximum(heat, down[:, :, None] * across[:, None, :], out=heat)
+    return torch.from_numpy(heat)
+
+
+def _bumps(cells: int, peak: Floats, spread: Floats) -> Floats:
+    """(P, 139, cells): Gaussians of height 1 along one axis."""
+    distance = (np.arange(cells, dtype=np.float32) - peak) / spread[..., None]
+    bumps: Floats = np.exp(-(distance**2) / 2)
+    return bumps
 
 
 def heatmap_loss(logits: Tensor, truth: Tensor) -> Tensor:
