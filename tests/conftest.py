@@ -36,6 +36,20 @@ def shared() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def bundled_weights() -> Path:
+    """The weights of dope-mini."""
+    from wholebody.export.zoo import bundled
+    from wholebody.runtime.errors import CheckpointError
+
+    try:
+        return bundled("dope-mini")
+    except CheckpointError as error:
+        if os.environ.get("CI"):
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+
+
 @dataclass(frozen=True, eq=False)
 class GoldenDope:
     """A golden case of the whole-body network: its checkpoint as a file, its picture, its numbers."""
