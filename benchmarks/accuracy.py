@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from json import dumps
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from wholebody.benchmarks.metrics.judging import Judgement, judge, part_predicti
 from wholebody.benchmarks.metrics.summary import PartAccuracy, SizeBin, summarise
 from wholebody.benchmarks.synthetic import Scene, render_scene
 from wholebody.benchmarks.synthetic.truth import PartTruth, part_truths
-from wholebody.runtime.artefact import read_artefact
+from wholebody.runtime.artefact import read_artefact, sidecar_path
 from wholebody.runtime.errors import SourceError
 from wholebody.runtime.kernels.proposals import PARTS
 from wholebody.runtime.loading import load
@@ -135,12 +136,12 @@ def measure(
 
     threads as for `wholebody.load`; json, a file that gets `to_dict()` as well; console shows the progress
     where it is a terminal. Raises ValueError for fewer than one picture, ArtefactError, BackendError, and
-    SourceError where the file cannot be written.
+    SourceError, before any work, where the file cannot be written or is the student's own.
     """
     if pictures < 1:
         raise ValueError(f"pictures is {pictures}; it must be 1 or more")
-    if json is not None and not json.parent.is_dir():
-        raise SourceError(f"cannot write {json}: {json.parent} is no folder; make it first")
+    if json is not None:
+        _prove_writable(json, student)
     artefact, pose = read_artefact(student), load(student, threads=threads)
     machine = Machine.here()
     judgements: dict[str, list[Judgement]] = {part: [] for part in PARTS}
@@ -208,6 +209,18 @@ def _part(part: PartAccuracy) -> dict[str, Any]:
             for b in part.by_size
         ],
     }
+
+
+def _prove_writable(path: Path, student: Path) -> None:
+    if path.resolve() in (student.resolve(), sidecar_path(student).resolve()):
+        raise SourceError(f"cannot write {path}: it belongs to the student; choose another name")
+    if path.is_dir():
+        raise SourceError(f"cannot write {path}: it is a folder; name a file in it")
+    try:
+        with TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise SourceError(f"cannot write {path}: {error.strerror}; choose another place") from error
 
 
 def _write_whole(path: Path, text: str) -> None:

@@ -146,7 +146,7 @@ def test_a_picture_without_an_ending(tmp_path: Path) -> None:
     [
         ("missing.png", "does not exist"),
         ("empty", "holds no picture: expected files that end in .jpg"),
-        ("text.txt", "cannot be opened: expected a video or picture"),
+        ("text.txt", "cannot be opened: expected a whole video or picture"),
         ("text.mp4", "cannot be opened"),
         ("nothing.mp4", "cannot be opened"),
     ],

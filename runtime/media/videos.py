@@ -94,7 +94,9 @@ def _capture(target: Path | int, label: str) -> Iterator[cv2.VideoCapture]:
     try:
         if not capture.isOpened():
             expected = (
-                "a video or picture" if isinstance(target, Path) else "the number of a connected camera"
+                "a whole video or picture"  # mp4 has its index at the end: without it nothing is found
+                if isinstance(target, Path)
+                else "the number of a connected camera"
             )
             raise SourceError(f"{label} cannot be opened: expected {expected} that OpenCV can read")
         yield capture
