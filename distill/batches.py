@@ -11,9 +11,9 @@ from torch import Tensor
 
 from wholebody.benchmarks.synthetic.truth import part_truths
 from wholebody.distill.heatmaps import heatmaps
-from wholebody.distill.losses import PictureTruth
 from wholebody.distill.scenes import Scenes, augment
 from wholebody.distill.state import TrainingState
+from wholebody.distill.targets import PictureTruth
 from wholebody.export.students.dope import Dope
 
 __all__ = ["batches"]

@@ -7,23 +7,18 @@ its score, because the integration of proposals averages over exactly those.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NamedTuple
-
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wholebody.benchmarks.synthetic.truth import PartTruth
-from wholebody.distill.anchor_poses import nearest_anchor
 from wholebody.distill.heatmaps import HeatmapHead, heatmap_loss
+from wholebody.distill.targets import PartTensors, PictureTruth
 from wholebody.distill.votes import VoteHead, vote_losses
 from wholebody.export.students.dope import DELTA_SCALE, PARTS, ROI_BINS, ROI_SAMPLES, Dope
 from wholebody.export.students.roi_align import pool
 from wholebody.export.students.rpn import box_iou, encode_boxes
 
-__all__ = ["AuxiliaryHeads", "PictureTruth", "batch_losses", "region_losses", "rpn_losses", "sample_regions"]
+__all__ = ["AuxiliaryHeads", "batch_losses", "region_losses", "rpn_losses", "sample_regions"]
 
 RPN_SAMPLES = 256
 RPN_ABOVE, RPN_BELOW = 0.5, 0.3  # 0.7 as published leaves most hands one anchor, or none
@@ -33,47 +28,8 @@ REGION_ABOVE = 0.5
 IGNORED_ABOVE = 0.3
 REGIONS, POSITIVE_REGIONS = 64, 40
 METRIC_WEIGHT = {"body": 1.0, "hand": 8.0, "face": 8.0}  # hands and faces are ten times smaller, in metres
-HIDDEN_WEIGHT = 0.4
 BOX_WEIGHT = 4.0
 FLAT_WEIGHT = 2.0
-
-
-class PartTensors(NamedTuple):
-    boxes: Tensor  # (n, 4)
-    pose2d: Tensor  # (n, J, 2) pixels
-    pose3d: Tensor  # (n, J, 3) metres
-    weight: Tensor  # (n, J) 1 where visible
-    label: Tensor  # (n,) class, 0-based
-    ignored: Tensor  # (m, 4) boxes that count neither way
-
-
-@dataclass(frozen=True)
-class PictureTruth:
-    """The truth of one picture as tensors, with each instance's anchor pose class."""
-
-    parts: dict[str, PartTensors]
-
-    @classmethod
-    def of(cls, truths: dict[str, PartTruth], network: Dope) -> PictureTruth:
-        parts = {}
-        for name, truth in truths.items():
-            keep, anchors = ~truth.ignore, getattr(network, f"{name}_anchor_poses").numpy()
-            weight = np.where(truth.visible[keep], 1.0, HIDDEN_WEIGHT).astype(np.float32)
-            arrays = (truth.boxes[keep], truth.pose2d[keep], truth.pose3d[keep], weight)
-            label = nearest_anchor(name, truth, anchors)[keep]
-            hidden = ~truth.visible.any(axis=1)  # nothing of it is in the picture: background
-            ignored = torch.from_numpy(truth.boxes[truth.ignore & ~hidden])
-            boxes, pose2d, pose3d, weights = (torch.from_numpy(array) for array in arrays)
-            parts[name] = PartTensors(boxes, pose2d, pose3d, weights, torch.from_numpy(label), ignored)
-        return cls(parts)
-
-    @property
-    def boxes(self) -> Tensor:
-        return torch.cat([self.parts[p].boxes for p in PARTS])
-
-    @property
-    def ignored(self) -> Tensor:
-        return torch.cat([self.parts[p].ignored for p in PARTS])
 
 
 class AuxiliaryHeads(nn.Module):

@@ -6,16 +6,12 @@ averaging. Dropped after the training.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from wholebody.distill.targets import PartTensors
 from wholebody.export.students.dope import DELTA_SCALE, JOINTS, PARTS
-
-if TYPE_CHECKING:
-    from wholebody.distill.losses import PartTensors
 
 __all__ = ["VoteHead", "vote_losses"]
 

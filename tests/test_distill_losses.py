@@ -16,13 +16,12 @@ from wholebody.distill.losses import (
     POSITIVE_REGIONS,
     REGIONS,
     AuxiliaryHeads,
-    PartTensors,
-    PictureTruth,
     batch_losses,
     region_losses,
     rpn_losses,
     sample_regions,
 )
+from wholebody.distill.targets import PartTensors, PictureTruth
 from wholebody.export.students.dope import DELTA_SCALE, JOINTS, PARTS, Dope
 from wholebody.export.students.rpn import anchor_grid, box_iou, encode_boxes
 

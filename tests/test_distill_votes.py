@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wholebody.distill.losses import PartTensors
+from wholebody.distill.targets import PartTensors
 from wholebody.distill.votes import CELLS, VoteHead, _voters, vote_losses
 
 STRIDE, SIDE = 8, 12  # cells
