@@ -18,6 +18,7 @@ from wholebody.benchmarks.synthetic.truth import PartTruth, part_truths
 from wholebody.distill.anchor_poses import anchor_poses
 from wholebody.distill.losses import AuxiliaryHeads
 from wholebody.distill.scenes import Scenes
+from wholebody.export.student_file import read_student
 from wholebody.export.students.dope import PARTS, Dope, DopeConfig
 
 __all__ = ["TrainingLog", "TrainingState", "average_gradients", "averaged_network"]
@@ -41,14 +42,27 @@ class TrainingState:
 
     @classmethod
     def resume(
-        cls, path: Path, config: DopeConfig, stock: Scenes, seed: int, steps: int, clustered: int
+        cls,
+        path: Path,
+        config: DopeConfig,
+        stock: Scenes,
+        seed: int,
+        steps: int,
+        clustered: int,
+        start: Path | None = None,
     ) -> TrainingState:
-        """The state kept at `path`, or a new one whose anchor poses come from the first scenes."""
+        """The state kept at `path`; else a new one from a student's weights, or from scratch.
+
+        From scratch, the anchor poses come from the first `clustered` scenes.
+        """
         network = Dope(config)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         _initialise(network, seed)
         if not path.exists():
-            _cluster(network, stock, seed, clustered)
+            if start is None:
+                _cluster(network, stock, seed, clustered)
+            else:
+                network.load_state_dict({**network.state_dict(), **read_student(start).tensors})
         ema = AveragedModel(network, avg_fn=_moving_mean, use_buffers=True)
         auxiliary = AuxiliaryHeads(network.backbone.c4_channels)
         optimizer = torch.optim.AdamW(_groups(network, auxiliary), lr=PEAK_RATE)

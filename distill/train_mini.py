@@ -53,11 +53,20 @@ COLUMNS = (
 SAVE_EVERY, LOG_EVERY = 250, 50
 
 
-def train(work: Path, steps: int, scenes: int, *, seed: int = SEED, processes: int = 2) -> Path:
+def train(
+    work: Path,
+    steps: int,
+    scenes: int,
+    *,
+    start: Path | None = None,
+    seed: int = SEED,
+    processes: int = 2,
+) -> Path:
     """Train until `steps`, going on from what `work` holds; returns the path of the last checkpoint.
 
-    scenes: how many to render in all, seeds 0 to scenes - 1. processes: how many share a batch, a core each.
-    Writes work/scenes/*.npz, work/last.pt and work/log.jsonl.
+    scenes: how many to render in all, seeds 0 to scenes - 1. start: a student to go on from where `work`
+    holds no training yet; None starts from scratch. processes: how many share a batch, a core each. Writes
+    work/scenes/*.npz, work/last.pt and work/log.jsonl.
     """
     if BATCH % processes:
         raise ValueError(f"{processes} processes cannot share a batch of {BATCH}")
@@ -65,19 +74,21 @@ def train(work: Path, steps: int, scenes: int, *, seed: int = SEED, processes: i
     meeting.unlink(missing_ok=True)
     with rendering(work / "scenes", scenes):
         wait_for_scenes(work / "scenes", min(scenes, CLUSTERED_SCENES))
-        arguments = (processes, work, meeting, steps, seed)
+        arguments = (processes, work, meeting, steps, start, seed)
         spawn(_train_share, arguments, nprocs=processes)  # type: ignore[no-untyped-call]
     return work / "last.pt"
 
 
-def _train_share(rank: int, processes: int, work: Path, meeting: Path, steps: int, seed: int) -> None:
+def _train_share(
+    rank: int, processes: int, work: Path, meeting: Path, steps: int, start: Path | None, seed: int
+) -> None:
     """One process of a training: its share of every batch. The first keeps the log and the checkpoints."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     torch.set_flush_denormal(True)  # gradients fade into denormals, which are many times slower
     distributed.init_process_group("gloo", f"file://{meeting.resolve()}", rank=rank, world_size=processes)
     stock = Scenes(work / "scenes")
-    state = TrainingState.resume(work / "last.pt", MINI, stock, seed, steps, CLUSTERED_SCENES)
+    state = TrainingState.resume(work / "last.pt", MINI, stock, seed, steps, CLUSTERED_SCENES, start)
     log = TrainingLog(work / "log.jsonl", LOG_EVERY)
     with Progress(*COLUMNS) if rank == 0 else nullcontext() as progress:
         task = progress.add_task("", total=steps, completed=state.step) if progress else None
@@ -101,13 +112,14 @@ def main() -> None:
     """Parse the command line and train."""
     parser = argparse.ArgumentParser(description="Train dope-mini; the same command resumes.")
     parser.add_argument("--work", type=Path, default=Path(".training"), help="scenes, log and checkpoints")
-    parser.add_argument("--steps", type=int, default=13_000)
+    parser.add_argument("--steps", type=int, default=50_000)
     parser.add_argument("--scenes", type=int, default=40_000, help="scenes to render, seeds from 0 on")
+    parser.add_argument("--start", type=Path, help="a student to go on from, in place of scratch")
     parser.add_argument(
         "--processes", type=int, default=min(2, os.cpu_count() or 1), help="how many share a batch"
     )
     args = parser.parse_args()
-    print(train(args.work, args.steps, args.scenes, processes=args.processes))
+    print(train(args.work, args.steps, args.scenes, start=args.start, processes=args.processes))
 
 
 if __name__ == "__main__":

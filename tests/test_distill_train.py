@@ -59,7 +59,7 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(train_mini, "MINI", CONFIG)
     monkeypatch.setattr(finish_module, "MINI", CONFIG)
     monkeypatch.setattr(train_mini, "rendering", lambda folder, scenes: nullcontext())
-    monkeypatch.setattr(torch.multiprocessing, "spawn", spawn)
+    monkeypatch.setattr(train_mini, "spawn", spawn)
     (tmp_path / "scenes").mkdir()
     render_shard(tmp_path / "scenes", 0)
     threads = torch.get_num_threads()
