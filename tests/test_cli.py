@@ -52,11 +52,19 @@ Wholebody = Callable[..., Ended]
 
 
 @pytest.fixture
-def wholebody(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
-) -> Iterator[Wholebody]:
-    """`wholebody("run", …)` in this process, in an empty folder."""
+def signals() -> Iterator[None]:
+    """Gives the handlers of Ctrl-C and SIGTERM back."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def wholebody(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path, signals: None
+) -> Wholebody:
+    """`wholebody("run", …)` in this process, in an empty folder."""
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: object) -> Ended:
@@ -67,9 +75,7 @@ def wholebody(
         captured = capfd.readouterr()
         return Ended(int(ended.value.code or 0), captured.out, captured.err)
 
-    yield run
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
+    return run
 
 
 @pytest.fixture
@@ -461,6 +467,9 @@ def test_help_and_run_do_without_the_export_extra(student: Path, tmp_path: Path)
     assert ended("--help", before=before).code == 0
     assert ended("run", student, tmp_path / "a.png", "-o", tmp_path, before=before).code == 0
     latency = ("bench", "latency", student, "--images", tmp_path / "a.png", "--seconds", "0.1")
+    before += (
+        "\nimport wholebody.export.zoo as zoo; zoo.bundled_source = lambda sha256: 'bundled.safetensors'"
+    )
     assert ended(*latency, before=before).code == 0
 
 
@@ -512,6 +521,23 @@ def test_a_signal_keeps_the_finished_frames(student: Path, tmp_path: Path, numbe
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "clip.avi", "drawn.mp4", "people.jsonl", "student.json", "student.onnx",
     ]  # fmt: skip
+
+
+@pytest.mark.usefixtures("signals")
+def test_a_second_ctrl_c_does_not_cut_short_what_is_being_finished() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    cli._stop_on_signals()
+    with pytest.raises(cli.Stopped) as stopped:
+        signal.raise_signal(signal.SIGINT)
+    assert stopped.value.number == signal.SIGINT
+    signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.usefixtures("signals")
+def test_a_signal_that_was_to_be_ignored_is() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cli._stop_on_signals()
+    signal.raise_signal(signal.SIGINT)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs a shell")

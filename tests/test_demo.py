@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from pathlib import Path
@@ -12,7 +13,7 @@ from rich.console import Console
 
 from wholebody import demo
 from wholebody.demo import DemoReport, calibration_pictures, run_demo
-from wholebody.export.zoo import bundled
+from wholebody.export.zoo import bundled, bundled_source
 from wholebody.runtime.artefact import read_artefact
 from wholebody.runtime.errors import CheckpointError, SourceError
 from wholebody.runtime.media import read_image, write_image
@@ -115,6 +116,12 @@ def test_weights_that_are_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         CheckpointError, match="the weights of dope-mini are missing; install wholebody again"
     ):
         run_demo(tmp_path / "out")
+    assert bundled_source("0" * 64) is None
+
+
+def test_a_student_finds_its_bundled_weights(bundled_weights: Path) -> None:
+    assert bundled_source(hashlib.sha256(bundled_weights.read_bytes()).hexdigest()) == bundled_weights
+    assert bundled_source("0" * 64) is None
 
 
 def test_a_student_that_does_not_come_with_wholebody() -> None:
