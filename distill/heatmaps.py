@@ -47,7 +47,7 @@ def heatmaps(keypoints: Floats, visible: NDArray[np.bool_], rows: int, columns: 
         spread[:, where] = np.maximum(SPREAD * side / stride, LEAST_SPREAD)
     last = np.array([columns - 1, rows - 1], np.float32)
     # Padded as it is, the trunk puts cell i at pixel stride * i. The peak lies on a cell, so that it is 1.
-    nearest = np.clip(np.round(keypoints / stride), 0, last)
+    nearest = np.clip(np.round(keypoints / stride), 0, last).astype(np.float32)
     x = _bumps(columns, nearest[..., :1], spread)
     y = _bumps(rows, nearest[..., 1:], spread) * visible[..., None]
     heat = np.zeros((len(DOPE), rows, columns), np.float32)
