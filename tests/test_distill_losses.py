@@ -271,11 +271,11 @@ def test_everything_learns_even_from_empty_pictures(tiny_dope: Callable[..., Dop
 
 def test_truth_of_a_picture_keeps_what_is_judged(tiny_dope: Callable[..., Dope]) -> None:
     network = small(tiny_dope)
-    pixels = np.random.default_rng(0).uniform(10, 80, (2, 139, 2)).astype(np.float32)
-    visible = np.ones((2, 139), bool)
-    visible[1] = False
-    visible[0, :3] = False
-    found = part_truths(pixels, np.zeros((2, 139, 3), np.float32), visible, SIDE, SIDE)
+    pixels = np.random.default_rng(0).uniform(10, 80, (3, 139, 2)).astype(np.float32)
+    visible = np.zeros((3, 139), bool)  # the last person is behind something: background
+    visible[0, 3:] = True
+    visible[1, [0, 20, 100, 120]] = True  # a joint of every part: too little to judge
+    found = part_truths(pixels, np.zeros((3, 139, 3), np.float32), visible, SIDE, SIDE)
     truth = PictureTruth.of(found, network)
     assert {part: len(t.boxes) for part, t in truth.parts.items()} == {"body": 1, "hand": 2, "face": 1}
     assert len(truth.boxes) == len(truth.ignored) == 4

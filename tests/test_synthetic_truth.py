@@ -149,10 +149,10 @@ def test_too_small_to_be_judged(part: str, where: slice) -> None:
 
 
 @pytest.mark.parametrize(
-    ("part", "where", "least"), [("body", BODY, 4), ("hand", LEFT, 8), ("face", FACE, 26)]
+    ("part", "where", "least"), [("body", BODY, 3), ("hand", LEFT, 8), ("face", FACE, 26)]
 )
 def test_too_hidden_to_be_judged(part: str, where: slice, least: int) -> None:
-    """Less than 30 % of a body's or face's joints, or 35 % of a hand's."""
+    """Less than 20 % of a body's joints, 35 % of a hand's or 30 % of a face's."""
     for seen, ignored in ((least - 1, True), (least, False)):
         keypoints = people(0)
         keypoints[2][0, where] = np.arange(JOINTS[part]) < seen
