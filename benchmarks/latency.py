@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wholebody.benchmarks.interleave import STAGES, Milliseconds, Ratio, interleave, ratio_of_medians
-from wholebody.benchmarks.machine import Machine, cores
+from wholebody.benchmarks.machine import Machine
 from wholebody.benchmarks.synthetic import render_scene
 from wholebody.runtime.artefact import Artefact, read_artefact
+from wholebody.runtime.cpu import cores
 from wholebody.runtime.errors import ArtefactError
 from wholebody.runtime.geometry import letterbox, preprocess
 from wholebody.runtime.loading import load

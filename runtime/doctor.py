@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from wholebody.runtime.cpu import cores, cpu_name
+
 __all__ = ["Finding", "examine"]
 
 
@@ -32,7 +34,7 @@ def examine() -> list[Finding]:
             f"{platform.python_version()} on {platform.system()} {platform.machine()}",
             sys.version_info >= (3, 10),
         ),
-        Finding("CPU", f"{_cpu_name()}, {_cores()} cores for this process", True),
+        Finding("CPU", f"{cpu_name()}, {cores()} cores for this process", True),
         _numpy(),
         _opencv(),
         *_onnxruntime(),
@@ -134,20 +136,6 @@ def _gpu() -> Finding:
         f"{name.value.decode()}{f' and {count.value - 1} more' if count.value > 1 else ''}",
         True,
     )
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or "unknown"
-    return next(
-        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine()
-    )
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _line(error: BaseException) -> str:

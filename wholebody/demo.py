@@ -12,7 +12,6 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from wholebody.benchmarks.machine import cores
 from wholebody.export.certificate import Certificate
 from wholebody.export.checkpoints import DopeCheckpoint, load_checkpoint
 from wholebody.export.onnx import export_dope
@@ -21,6 +20,7 @@ from wholebody.export.stages import torch_threads
 from wholebody.export.verify import verify_dope
 from wholebody.export.zoo import bundled
 from wholebody.runtime.artefact import Artefact, read_artefact
+from wholebody.runtime.cpu import cores
 from wholebody.runtime.loading import load
 from wholebody.runtime.media import Frame, Output, Source, open_output, open_source
 from wholebody.runtime.people import People

@@ -13,6 +13,7 @@ import numpy as np
 import onnxruntime as ort
 
 from wholebody.runtime.backends.backend import Array, TensorSpec
+from wholebody.runtime.cpu import cores
 from wholebody.runtime.errors import BackendError
 
 __all__ = ["OnnxRuntime"]
@@ -97,7 +98,8 @@ def _session(path: str | Path, providers: list[str], threads: int | None) -> ort
         raise BackendError(f"threads is {threads}; it must be 1 or more, or None for one per physical core")
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.intra_op_num_threads = _cores() if threads is None else threads
+    counted = cores() if sys.platform == "linux" else 0  # elsewhere ONNX Runtime counts physical cores itself
+    options.intra_op_num_threads = counted if threads is None else threads
     # Spin within a run, where it saves wake-ups, but never between frames, which would keep every core busy.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     options.log_severity_level = 3  # errors: a warning about a provider is ours to give
@@ -114,18 +116,6 @@ def _spec(node: ort.NodeArg) -> TensorSpec:
         raise BackendError(f"{node.name} is a {node.type}; allowed are {', '.join(_DTYPES)}")
     shape = tuple(size if isinstance(size, int) else None for size in node.shape)
     return TensorSpec(node.name, shape, np.dtype(_DTYPES[node.type]))
-
-
-def _cores() -> int:
-    """Physical cores this process may run on, so that no two threads share one (0: ONNX Runtime counts)."""
-    if sys.platform != "linux":
-        return 0
-    cpus = os.sched_getaffinity(0)
-    siblings = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
-    try:
-        return len({Path(siblings.format(cpu)).read_text() for cpu in cpus})
-    except OSError:
-        return len(cpus)
 
 
 def _one_line(error: Exception) -> str:
