@@ -25,6 +25,10 @@ settings.register_profile("wholebody", deadline=None, derandomize=True)
 settings.load_profile("wholebody")
 
 
+# FFmpeg's level is read when a process opens its first video, which may be in a test without `quiet_opencv`.
+os.environ["OPENCV_FFMPEG_LOGLEVEL"] = "-8"
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of golden cases, real pictures and trained networks that lies beside a checkout."""
