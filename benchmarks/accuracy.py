@@ -8,7 +8,6 @@ is said in `metrics.judging`, what the numbers mean in `metrics.summary.PartAccu
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from json import dumps
@@ -29,6 +28,7 @@ from wholebody.runtime.artefact import read_artefact, sidecar_path
 from wholebody.runtime.errors import SourceError
 from wholebody.runtime.kernels.proposals import PARTS
 from wholebody.runtime.loading import load
+from wholebody.runtime.whole import whole
 
 __all__ = ["FIRST_SEED", "AccuracyReport", "measure"]
 
@@ -224,11 +224,8 @@ def _prove_writable(path: Path, student: Path) -> None:
 
 
 def _write_whole(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        partial.write_text(text, "utf-8")
-        os.replace(partial, path)
+        with whole(path) as partial:
+            partial.write_text(text, "utf-8")
     except OSError as error:
         raise SourceError(f"cannot write {path}: {error.strerror}; choose another place") from error
-    finally:
-        partial.unlink(missing_ok=True)

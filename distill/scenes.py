@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from wholebody.benchmarks.synthetic import render_scene
 from wholebody.runtime.skeletons import DOPE
+from wholebody.runtime.whole import whole
 
 __all__ = ["SHARD", "Sample", "Scenes", "augment", "render_shard", "rendering", "wait_for_scenes"]
 
@@ -56,10 +57,8 @@ def render_shard(folder: Path, first_seed: int) -> Path:
         arrays[f"keypoints{i}"] = np.stack([p.keypoints for p in scene.people])
         arrays[f"keypoints3d{i}"] = np.stack([p.keypoints3d for p in scene.people])
         arrays[f"visible{i}"] = np.stack([p.visible for p in scene.people])
-    partial = path.with_suffix(".partial")
-    with open(partial, "wb") as file:
+    with whole(path) as partial, partial.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
-    os.replace(partial, path)
     return path
 
 
@@ -113,11 +112,10 @@ def rendering(folder: Path, scenes: int) -> Iterator[None]:
         renderer.terminate()
 
 
-def wait_for_scenes(folder: Path, scenes: int) -> Scenes:
-    """The stock of scenes, once there are as many."""
+def wait_for_scenes(folder: Path, scenes: int) -> None:
+    """Return once there are as many."""
     while len(list(folder.glob("*.npz"))) * SHARD < scenes:
         time.sleep(1)
-    return Scenes(folder)
 
 
 def _render(folder: Path, scenes: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from wholebody.distill.losses import AuxiliaryHeads
 from wholebody.distill.scenes import Scenes
 from wholebody.export.student_file import read_student
 from wholebody.export.students.dope import PARTS, Dope, DopeConfig
+from wholebody.runtime.whole import whole
 
 __all__ = ["TrainingLog", "TrainingState", "average_gradients", "averaged_network"]
 
@@ -98,9 +98,8 @@ class TrainingState:
             "step": self.step,
             "steps": self.steps,
         }
-        partial = self.path.with_suffix(".partial")
-        torch.save(state, partial)
-        os.replace(partial, self.path)
+        with whole(self.path) as partial:
+            torch.save(state, partial)
 
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import asdict, replace
 from importlib import metadata
@@ -27,6 +26,7 @@ from wholebody.runtime.errors import ArtefactError, CheckpointError, DriftError,
 from wholebody.runtime.kernels.ppi import PpiOptions
 from wholebody.runtime.media import Frame, Image, open_source
 from wholebody.runtime.spec import InputSpec, PartSpec, StudentSpec, WeightsSpec
+from wholebody.runtime.whole import whole
 
 __all__ = ["default_input_size", "export_dope", "noise_pictures"]
 
@@ -63,13 +63,9 @@ def export_dope(
     spec = _describe(checkpoint, height, width)
     pictures = _pictures(images, spec)
     model = _graph(checkpoint, config, spec)
-    partial = output.with_name(f".{output.name}.{os.getpid()}.part")
-    try:
+    with whole(output) as partial:
         _save(model, partial)
         spec = _certified(spec, checkpoint, partial, pictures, Budget(budget_px, budget_mm), force)
-        os.replace(partial, output)
-    finally:
-        partial.unlink(missing_ok=True)
     return write_artefact(output, spec)
 
 

@@ -8,7 +8,6 @@ data).
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 
 from wholebody.export.students.dope import Dope, DopeConfig
 from wholebody.runtime.errors import CheckpointError
+from wholebody.runtime.whole import whole
 
 __all__ = ["StudentFile", "read_student", "save_student"]
 
@@ -57,13 +57,8 @@ def save_student(
     state = network.state_dict()
     tensors = {name: _stored(name, t, half) for name, t in state.items() if t.is_floating_point()}
     metadata = {"format": FORMAT, "config": asdict(network.config), "ppi": dict(ppi), "notes": notes}
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with whole(Path(path)) as partial:
         save_file(tensors, partial, {name: json.dumps(value) for name, value in metadata.items()})
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def read_student(path: Path) -> StudentFile:

@@ -9,7 +9,6 @@ it is whole and was verified.
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 from wholebody.runtime.errors import ArtefactError
 from wholebody.runtime.onnxfile import OnnxFile, Shape, describe, read_onnx
 from wholebody.runtime.spec import StudentSpec
+from wholebody.runtime.whole import whole
 
 __all__ = ["METADATA_KEY", "Artefact", "onnx_metadata", "read_artefact", "sidecar_path", "write_artefact"]
 
@@ -151,11 +151,8 @@ def _agree(path: Path, inside: StudentSpec, beside: StudentSpec) -> None:
 
 
 def _write_whole(path: Path, text: str) -> None:
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        partial.write_text(text, "utf-8")
-        os.replace(partial, path)
+        with whole(path) as partial:
+            partial.write_text(text, "utf-8")
     except OSError as error:
         raise ArtefactError(f"{path}: cannot be written ({error.strerror})") from None
-    finally:
-        partial.unlink(missing_ok=True)

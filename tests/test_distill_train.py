@@ -76,7 +76,7 @@ def test_a_training_and_its_student(work: Path) -> None:
     last = train(work, steps=3, scenes=8, processes=1)
     assert last == work / "last.pt"
     assert steps_of(work) == [1, 2, 3]
-    assert not list(work.glob("*.partial"))
+    assert not list(work.rglob("*.part*"))
 
     student = finish(work, work / "weights" / "mini.safetensors")
     checkpoint = load_checkpoint(student)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 
 import cv2
 
 from wholebody.benchmarks.synthetic.scene import render_scene
+from wholebody.runtime.whole import whole
 
 __all__ = ["FIRST_SEED", "GENERATOR_VERSION", "write_calibration_set"]
 
@@ -53,6 +53,5 @@ def _write_picture(folder: Path, seed: int, size: tuple[int, int]) -> dict[str, 
 
 
 def _write_whole(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
+    with whole(path) as partial:
+        partial.write_bytes(content)
