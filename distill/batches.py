@@ -14,12 +14,10 @@ from wholebody.distill.heatmaps import heatmaps
 from wholebody.distill.scenes import Scenes, augment
 from wholebody.distill.state import TrainingState
 from wholebody.distill.targets import PictureTruth
-from wholebody.export.students.dope import Dope
+from wholebody.export.students.dope import MEAN, STD, Dope
 
 __all__ = ["batches"]
 
-MEAN = torch.tensor([0.485, 0.456, 0.406])[:, None, None]
-DEVIATION = torch.tensor([0.229, 0.224, 0.225])[:, None, None]
 REFRESH_EVERY = 100  # steps between looks for new scenes
 
 Batch = tuple[Tensor, list[PictureTruth], Tensor]
@@ -50,6 +48,7 @@ def _draw(stock: Scenes, network: Dope, rng: np.random.Generator) -> tuple[Tenso
     height, width = sample.image.shape[:2]
     truths = part_truths(sample.keypoints, sample.keypoints3d, sample.visible, height, width)
     image = torch.from_numpy(np.ascontiguousarray(sample.image[..., ::-1].transpose(2, 0, 1))).float() / 255
+    mean, deviation = (torch.tensor(values)[:, None, None] for values in (MEAN, STD))
     stride = network.config.c4_stride
     heat = heatmaps(sample.keypoints, sample.visible, height // stride, width // stride, stride)
-    return (image - MEAN) / DEVIATION, PictureTruth.of(truths, network), heat
+    return (image - mean) / deviation, PictureTruth.of(truths, network), heat

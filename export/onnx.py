@@ -18,7 +18,7 @@ from wholebody.export.certificate import Budget
 from wholebody.export.checkpoints import DopeCheckpoint
 from wholebody.export.onnx_graph import OPSET, to_onnx
 from wholebody.export.reference import with_proposals
-from wholebody.export.students.dope import JOINTS, PARTS, DopeConfig, DopeOutputs
+from wholebody.export.students.dope import JOINTS, MEAN, PARTS, STD, DopeConfig, DopeOutputs
 from wholebody.export.verify import compare
 from wholebody.runtime.artefact import Artefact, onnx_metadata, write_artefact
 from wholebody.runtime.backends.onnxrt import OnnxRuntime
@@ -30,7 +30,6 @@ from wholebody.runtime.whole import whole
 
 __all__ = ["default_input_size", "export_dope", "noise_pictures"]
 
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, of RGB in 0..1
 GRID = 32  # the network halves its input five times
 TOPK_LIMIT = 3840  # TensorRT's, in every version up to 11
 

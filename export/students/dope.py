@@ -19,9 +19,10 @@ from wholebody.export.students.resnet_c4 import ResNetC4
 from wholebody.export.students.roi_align import roi_align
 from wholebody.export.students.rpn import RegionProposals, anchor_grid, propose
 
-__all__ = ["JOINTS", "PARTS", "Dope", "DopeConfig", "DopeOutputs"]
+__all__ = ["JOINTS", "MEAN", "PARTS", "STD", "Dope", "DopeConfig", "DopeOutputs"]
 
 PARTS = ("body", "hand", "face")
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, of RGB in 0..1
 JOINTS = {"body": 13, "hand": 21, "face": 84}
 ROI_BINS, ROI_SAMPLES = 7, 2
 DELTA_SCALE = 5.0  # the regressor's outputs are five times the deformation
