@@ -137,8 +137,9 @@ def test_wholebody_sigmas() -> None:
     assert by_name["right_big_toe"] == 0.092
     assert by_name["face_contour_8"] == 0.020
     assert by_name["face_right_brow_0"] == 0.013
-    assert by_name["face_left_eye_5"] == 0.010
-    assert by_name["face_outer_lip_0"] == 0.034
+    assert by_name["face_left_eye_4"] == 0.010
+    assert by_name["face_left_eye_5"] == 0.034  # so in the official table
+    assert by_name["face_outer_lip_0"] == 0.008
     assert by_name["left_hand_thumb4"] == by_name["right_hand_thumb4"] == 0.047
 
 
