@@ -15,7 +15,7 @@ from typing import Any
 
 from wholebody.runtime.errors import ArtefactError
 from wholebody.runtime.onnxfile import OnnxFile, Shape, describe, read_onnx
-from wholebody.runtime.spec import StudentSpec
+from wholebody.runtime.spec import AnySpec, spec_from_dict
 from wholebody.runtime.whole import whole
 
 __all__ = ["METADATA_KEY", "Artefact", "onnx_metadata", "read_artefact", "sidecar_path", "write_artefact"]
@@ -25,11 +25,11 @@ METADATA_KEY = "wholebody"
 
 @dataclass(frozen=True)
 class Artefact:
-    """A student that may be run: the ONNX file, its SHA-256 and what it is."""
+    """A student or detector that may be run: the ONNX file, its SHA-256 and what it is."""
 
     path: Path
     sha256: str
-    spec: StudentSpec
+    spec: AnySpec
 
 
 def sidecar_path(path: str | Path) -> Path:
@@ -37,7 +37,7 @@ def sidecar_path(path: str | Path) -> Path:
     return Path(path).with_suffix(".json")
 
 
-def onnx_metadata(spec: StudentSpec) -> dict[str, str]:
+def onnx_metadata(spec: AnySpec) -> dict[str, str]:
     """The entry an exporter puts into the ONNX file's `metadata_props` before it calls `write_artefact`."""
     return {METADATA_KEY: json.dumps(spec.to_dict())}
 
@@ -63,7 +63,7 @@ def read_artefact(path: str | Path) -> Artefact:
     return Artefact(path, onnx.sha256, spec)
 
 
-def write_artefact(path: str | Path, spec: StudentSpec) -> Artefact:
+def write_artefact(path: str | Path, spec: AnySpec) -> Artefact:
     """Write the sidecar of an exported ONNX file; it appears under its name only when whole.
 
     Raises ArtefactError where the ONNX file is missing or cut short, is not the network that `spec`
@@ -77,34 +77,21 @@ def write_artefact(path: str | Path, spec: StudentSpec) -> Artefact:
     return Artefact(path, onnx.sha256, spec)
 
 
-def _described(path: Path, onnx: OnnxFile) -> StudentSpec:
+def _described(path: Path, onnx: OnnxFile) -> AnySpec:
     """The description inside the ONNX file, which its inputs and outputs must bear out."""
     if METADATA_KEY not in onnx.metadata:
         raise ArtefactError(
             f"{path} is not a student of wholebody ({onnx}): use `wholebody export` to make one"
         )
     spec = _spec(path, _json(path, onnx.metadata[METADATA_KEY]))
-    for name, shape in {**_inputs(spec), **_outputs(spec)}.items():
-        found = onnx.inputs.get(name) if name in _inputs(spec) else onnx.outputs.get(name)
-        if found is None or not _fits(found, shape):
-            raise ArtefactError(
-                f"{path} says it is {spec.name} but lacks {describe({name: shape})} ({onnx}): export it again"
-            )
+    for wanted, found in ((spec.inputs, onnx.inputs), (spec.outputs, onnx.outputs)):
+        for name, shape in wanted.items():
+            if name not in found or not _fits(found[name], shape):
+                raise ArtefactError(
+                    f"{path} says it is {spec.name} but lacks {describe({name: shape})} ({onnx}): "
+                    "export it again"
+                )
     return spec
-
-
-def _inputs(spec: StudentSpec) -> dict[str, Shape]:
-    return {"image": (1, 3, spec.input.height, spec.input.width), "size": (2,)}
-
-
-def _outputs(spec: StudentSpec) -> dict[str, Shape]:
-    """None is N, the number of proposals."""
-    shapes: dict[str, Shape] = {"boxes": (None, 4)}
-    for name, part in spec.parts.items():
-        shapes[f"{name}_scores"] = (None, part.classes + 1)
-        shapes[f"{name}_pose2d"] = (None, part.classes, part.joints, 2)
-        shapes[f"{name}_pose3d"] = (None, part.classes, part.joints, 3)
-    return shapes
 
 
 def _fits(found: Shape, wanted: Shape) -> bool:
@@ -135,14 +122,14 @@ def _json(path: Path, text: str) -> dict[str, Any]:
     return entries
 
 
-def _spec(path: Path, entries: dict[str, Any]) -> StudentSpec:
+def _spec(path: Path, entries: dict[str, Any]) -> AnySpec:
     try:
-        return StudentSpec.from_dict(entries)
+        return spec_from_dict(entries)
     except ArtefactError as error:
         raise ArtefactError(f"{path}: {error}") from None
 
 
-def _agree(path: Path, inside: StudentSpec, beside: StudentSpec) -> None:
+def _agree(path: Path, inside: AnySpec, beside: AnySpec) -> None:
     """Only the certificate may differ: it is measured after the file is written."""
     ours, theirs = (json.loads(onnx_metadata(spec)[METADATA_KEY]) for spec in (inside, beside))
     differing = [name for name in ours if name != "certificate" and ours[name] != theirs[name]]
