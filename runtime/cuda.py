@@ -121,12 +121,12 @@ class Cuda:
         """A new NumPy array that the GPU copies from and to by itself, while Python goes on."""
         sides = (shape,) if isinstance(shape, int) else tuple(shape)
         kind = np.dtype(dtype)
-        size = math.prod(sides) * kind.itemsize
+        size = max(1, math.prod(sides) * kind.itemsize)
         with self.active():
-            locked = self._driver.pagelocked_empty(max(1, size), np.uint8)
+            locked = self._driver.pagelocked_empty(size, np.uint8)
         memory = (ctypes.c_uint8 * size).from_address(locked.ctypes.data)
         weakref.finalize(memory, _drop, self._context, self._process, [locked])
-        return np.frombuffer(memory, kind).reshape(sides)
+        return np.ndarray(sides, kind, buffer=memory)
 
     def copy_in(self, host: NDArray[Any], to: DeviceArray) -> None:
         """Begin to copy an array of the same shape and dtype to the GPU.
@@ -184,7 +184,8 @@ class Cuda:
         """Compile them now instead of at their first launch, which a graph cannot wait for."""
         for kernel in kernels:
             with self.active():
-                self._kernels.get(kernel) or self._load(kernel)
+                if kernel not in self._kernels:
+                    self._load(kernel)
 
     def _load(self, kernel: Kernel) -> Any:
         if kernel.file not in self._modules:
@@ -260,9 +261,7 @@ class Graph:
 
     def _take(self, captured: ctypes.c_void_p) -> None:
         if not captured:
-            raise BackendError(
-                "CUDA: the work cannot be kept as a graph, as something in it waited for the GPU"
-            )
+            raise BackendError("CUDA: no graph was captured, as something in it waited for the GPU")
         try:
             _call("cuGraphInstantiateWithFlags", ctypes.byref(self._handle), captured, ctypes.c_ulonglong(0))
         finally:
