@@ -53,20 +53,24 @@ def _refuse(boxes: Floats, wrong: NDArray[np.bool_], why: str) -> None:
         raise ValueError(f"box {first} ({', '.join(f'{v:g}' for v in boxes[first])}) {why}")
 
 
-def crop_affines(boxes: NDArray[Any], input_wh: tuple[int, int], padding: float = 1.25) -> Floats:
+def crop_affines(
+    boxes: NDArray[Any], input_wh: tuple[int, int], padding: float = 1.25, *, udp: bool = False
+) -> Floats:
     """(N, 2, 3) float32 affines from source pixels to the pixels of a crop of (width, height).
 
     boxes (N, 4) x0 y0 x1 y1 in source pixels. A box grows `padding` times about its centre, then on its
-    shorter side to the crop's aspect; its centre goes to the crop's, (w/2, h/2): plain, not "unbiased" (UDP).
+    shorter side to the crop's aspect. What is left spans the crop's `width` pixels, and its centre goes to
+    width / 2; with `udp`, for students trained so (ViTPose; not the SimCC ones), width - 1 and half of that.
     """
     boxes = np.asarray(boxes, np.float64)
     crop = np.array(input_wh, np.float64)
+    span = crop - 1 if udp else crop
     centre = (boxes[:, :2] + boxes[:, 2:]) / 2
     sides = (boxes[:, 2:] - boxes[:, :2]) * padding
-    scale = (crop / sides).min(axis=1, keepdims=True)
+    scale = (crop / sides).min(axis=1, keepdims=True) * (span / crop)
     affines = np.zeros((len(boxes), 2, 3), np.float32)
     affines[:, [0, 1], [0, 1]] = scale
-    affines[:, :, 2] = crop / 2 - scale * centre
+    affines[:, :, 2] = span / 2 - scale * centre
     return affines
 
 
