@@ -159,13 +159,19 @@ def _limbs(person: Person, detail: int) -> Mesh:
 def _feet(person: Person, detail: int) -> Mesh:
     rows, sides = ((4, 6), (5, 8), (8, 12), (10, 14))[detail]
     meshes = []
-    for limb, frame in zip(person.pose.legs, person.pose.feet, strict=True):
-        ankle, foot = limb.joints[2], person.body.foot
-        heel = ankle + frame @ [0, person.body.ankle * 0.45, 0.22 * foot]
-        toe = ankle + frame @ [0, person.body.ankle * 0.7, -0.72 * foot]
-        axes = np.stack([frame[:, 0] * 0.2 * foot, (toe - heel) / 2, frame[:, 1] * 0.2 * foot])
-        meshes.append(Mesh.of(ellipsoid((heel + toe) / 2, axes, rows, sides), person.clothes.shoes))
+    for side in (0, 1):
+        center, axes = foot_shape(person, side)
+        meshes.append(Mesh.of(ellipsoid(center, axes, rows, sides), person.clothes.shoes))
     return Mesh.join(meshes)
+
+
+def foot_shape(person: Person, side: int) -> tuple[Floats, Floats]:
+    """Centre (3,) and half axes (3, 3) of a foot (0 right, 1 left): to the left, to the toes, to the sole."""
+    ankle, frame, foot = person.pose.legs[side].joints[2], person.pose.feet[side], person.body.foot
+    heel = ankle + frame @ [0, person.body.ankle * 0.45, 0.22 * foot]
+    toe = ankle + frame @ [0, person.body.ankle * 0.7, -0.72 * foot]
+    axes = np.stack([frame[:, 0] * 0.2 * foot, (toe - heel) / 2, frame[:, 1] * 0.2 * foot])
+    return (heel + toe) / 2, axes
 
 
 def _skirt(person: Person, detail: int) -> Mesh:

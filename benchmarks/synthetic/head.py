@@ -54,12 +54,14 @@ def _skull(look: FaceLook, detail: int) -> Mesh:
 
 def _ears(look: FaceLook, detail: int) -> Mesh:
     rows, sides = (4, 6) if detail < 2 else (6, 10)
-    axes = np.array([[0.03, 0, 0], [0, 0.085, 0.02], [0, 0, 0.05]])
-    ears = [
-        ellipsoid(np.array([s * 0.345 * look.width, 0.03, 0.04]), axes, rows, sides).reshape(-1, 4, 3)
-        for s in (-1, 1)
-    ]
+    ears = [ellipsoid(*ear_shape(look, side), rows, sides).reshape(-1, 4, 3) for side in (-1, 1)]
     return Mesh.of(np.concatenate(ears), np.array(look.skin) * 0.93)
+
+
+def ear_shape(look: FaceLook, side: int) -> tuple[Floats, Floats]:
+    """Centre (3,) and half axes (3, 3) of an ear (-1 right, 1 left): to the left, down, to the back."""
+    axes = np.array([[0.03, 0, 0], [0, 0.085, 0.02], [0, 0, 0.05]])
+    return np.array([side * 0.345 * look.width, 0.03, 0.04]), axes
 
 
 def _long_hair(look: FaceLook, detail: int) -> Mesh:

@@ -22,6 +22,12 @@ from wholebody.benchmarks.synthetic.shapes import (
     rotate_z,
     unit,
 )
+from wholebody.benchmarks.synthetic.wholebody import (
+    WHOLEBODY_ORDER,
+    extra_joints,
+    extra_normals,
+    extra_slack,
+)
 
 _NOBODY = -1
 _NEAREST = 0.28  # metres from the camera to anybody's nearest keypoint
@@ -39,17 +45,22 @@ _FRAMING_ODDS = (0.22, 0.28, 0.3, 0.2)
 
 @dataclass(frozen=True, eq=False)
 class SyntheticPerson:
-    """The truth about one person, keypoints in the order of `wholebody.runtime.skeletons.DOPE`.
+    """The truth about one person, in the orders of `DOPE` and `WHOLEBODY133` in `runtime.skeletons`.
 
-    keypoints    (139, 2) float32 pixels, also outside the picture; (0, 0) is the centre of the top-left pixel
-    keypoints3d  (139, 3) float32 metres in the camera's frame: x right, y down, z away, camera at the origin
-    visible      (139,) bool: inside the picture and not hidden by anything nearer; the surface around a joint
-                 does not hide it
+    keypoints, keypoints133      (139, 2), (133, 2) float32 pixels, also outside the picture; (0, 0) is the
+                                 centre of the top-left pixel
+    keypoints3d, keypoints3d133  (139, 3), (133, 3) float32 metres in the camera's frame: x right, y down,
+                                 z away, camera at the origin
+    visible, visible133          (139,), (133,) bool: inside the picture and not hidden by anything nearer;
+                                 the surface around a joint does not hide it
     """
 
     keypoints: NDArray[np.float32]
     keypoints3d: NDArray[np.float32]
     visible: NDArray[np.bool_]
+    keypoints133: NDArray[np.float32]
+    keypoints3d133: NDArray[np.float32]
+    visible133: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,10 +75,11 @@ class Scene:
 
 @dataclass(frozen=True, eq=False)
 class _Placed:
-    """A person in the camera's frame."""
+    """A person in the camera's frame; `extra` are the joints that COCO-WholeBody adds to DOPE's."""
 
     person: Person
     keypoints: Floats
+    extra: Floats
     face_normals: Floats
     mesh: Mesh
 
@@ -163,7 +175,8 @@ def _place(person: Person, spot: Floats, heading: Floats, camera: Camera) -> _Pl
     pixels = camera.fx / max(float(np.median(keypoints[:, 2])), 0.3)
     mesh = person_mesh(person, pixels)
     normals = person.face_normals @ (camera.rotation @ heading).T
-    return _Placed(person, keypoints, normals, Mesh(view(mesh.quads), mesh.colors, mesh.lift))
+    placed = Mesh(view(mesh.quads), mesh.colors, mesh.lift)
+    return _Placed(person, keypoints, view(extra_joints(person)), normals, placed)
 
 
 def _sample_light(rng: np.random.Generator) -> Light:
@@ -200,14 +213,20 @@ def _sample_objects(
 def _truth(
     placed: _Placed, owner: int, drawing: Drawing, camera: Camera, size: tuple[int, int]
 ) -> SyntheticPerson:
-    points = placed.keypoints
+    points = np.concatenate([placed.keypoints, placed.extra])
     pixels = camera.project(points)
     inside = ((pixels > -0.5) & (pixels < np.array(size[::-1]) - 0.5)).all(axis=1)
     body = placed.person.body
     slack = np.concatenate([
         _BODY_SLACK * body.body, np.full(84, 0.11 * body.head), np.full(42, 0.13 * body.hand),
+        extra_slack(body),
     ])  # fmt: skip
     visible = inside & ~hidden(drawing, camera, points, owner, slack)
-    rays = unit(points[13:97])
-    visible[13:97] &= (placed.face_normals * rays).sum(axis=1) < 0.1
-    return SyntheticPerson(pixels.astype(np.float32), points.astype(np.float32), visible)
+    normals = np.concatenate([
+        np.zeros((13, 3)), placed.face_normals, np.zeros((42, 3)), extra_normals(placed.face_normals),
+    ])  # fmt: skip
+    visible &= (normals * unit(points)).sum(axis=1) < 0.1
+    place, space, order = pixels.astype(np.float32), points.astype(np.float32), WHOLEBODY_ORDER
+    return SyntheticPerson(
+        place[:139], space[:139], visible[:139], place[order], space[order], visible[order]
+    )
