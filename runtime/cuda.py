@@ -126,7 +126,7 @@ class Cuda:
             locked = self._driver.pagelocked_empty(size, np.uint8)
         memory = (ctypes.c_uint8 * size).from_address(locked.ctypes.data)
         weakref.finalize(memory, _drop, self._context, self._process, [locked])
-        return np.ndarray(sides, kind, buffer=memory)
+        return np.ndarray(sides, kind, buffer=memoryview(memory))
 
     def copy_in(self, host: NDArray[Any], to: DeviceArray) -> None:
         """Begin to copy an array of the same shape and dtype to the GPU.
