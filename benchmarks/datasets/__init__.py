@@ -1,0 +1,3 @@
+"""Readers of annotated photographs that others published."""
+
+from __future__ import annotations
