@@ -1,12 +1,13 @@
 """What an ONNX file says about itself, without a library and without decoding its weights.
 
-An ONNX file is a protobuf `ModelProto` (onnx.proto in the ONNX project). Only its inputs, outputs and the
-metadata left by its exporter are decoded; nodes and weights are stepped over. Nothing is executed.
+An ONNX file is a protobuf `ModelProto` (onnx.proto in the ONNX project). Only its inputs, outputs, the names
+and types of its weights and the metadata left by its exporter are decoded. Nothing is executed.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,20 +19,30 @@ __all__ = ["OnnxFile", "Shape", "describe", "read_onnx"]
 Shape = tuple[int | None, ...]
 LISTED = 6  # tensors named in a message before it counts the rest
 
-# Field numbers in onnx.proto: of a model, a graph, a metadata entry, then from a tensor down to a dimension.
+# Field numbers in onnx.proto: of a model, a graph, a metadata entry, weights, then from a tensor down to a
+# dimension.
 _GRAPH, _METADATA = 7, 14
-_INPUT, _OUTPUT = 11, 12
+_WEIGHT, _INPUT, _OUTPUT = 5, 11, 12
 _KEY, _VALUE = 1, 2
+_DATA_TYPE, _WEIGHT_NAME = 2, 8
 _NAME, _TYPE, _TENSOR_TYPE, _SHAPE, _DIM, _DIM_VALUE = 1, 2, 1, 2, 1, 1
+_PRECISIONS = {1: "fp32", 2: "int8", 3: "int8", 10: "fp16", 16: "bf16"}  # of the types that weights have
 
 
 @dataclass(frozen=True)
 class OnnxFile:
-    """Shapes of inputs and outputs by name (None where dynamic), the exporter's metadata, the SHA-256."""
+    """What the file says about itself.
+
+    inputs, outputs  shapes by name, None where a size is open; weights that older files list are no inputs
+    metadata         what the exporter left
+    precision        "fp32", "fp16", "bf16" or "int8": what most bytes of its weights are
+    sha256           of the file
+    """
 
     inputs: Mapping[str, Shape]
     outputs: Mapping[str, Shape]
     metadata: Mapping[str, str]
+    precision: str
     sha256: str
 
     def __str__(self) -> str:
@@ -69,12 +80,26 @@ def _model(data: memoryview, sha256: str) -> OnnxFile:
     if not graphs:
         raise ValueError("no graph")
     entries = _messages(data, _METADATA)
+    weights = _messages(graphs[-1], _WEIGHT)
+    names = {_string(weight, _WEIGHT_NAME) for weight in weights}
+    inputs = dict(_value(v) for v in _messages(graphs[-1], _INPUT))
     return OnnxFile(
-        inputs=dict(_value(v) for v in _messages(graphs[-1], _INPUT)),
+        inputs={name: shape for name, shape in inputs.items() if name not in names},
         outputs=dict(_value(v) for v in _messages(graphs[-1], _OUTPUT)),
         metadata={_string(e, _KEY): _string(e, _VALUE) for e in entries},
+        precision=_precision(weights),
         sha256=sha256,
     )
+
+
+def _precision(weights: list[memoryview]) -> str:
+    sizes = Counter[str]()
+    for weight in weights:
+        kinds = [value for number, value in _fields(weight) if number == _DATA_TYPE]
+        precision = _PRECISIONS.get(kinds[-1]) if kinds and isinstance(kinds[-1], int) else None
+        if precision is not None:
+            sizes[precision] += len(weight)
+    return max(sizes, key=sizes.__getitem__, default="fp32")
 
 
 def _value(data: memoryview) -> tuple[str, Shape]:

@@ -20,9 +20,10 @@ from wholebody.runtime.spec import (
     TopDownSpec,
     WeightsSpec,
     spec_from_dict,
+    verified,
 )
 
-SKELETON = "dope_hand21"
+SKELETON = "coco_hand21"
 WEIGHTS = WeightsSpec("made up", "0" * 64, "none")
 TOP_DOWN = TopDownSpec(
     name="tiny",
@@ -48,7 +49,7 @@ def through_json(spec: AnySpec) -> AnySpec:
     [
         TOP_DOWN,
         replace(TOP_DOWN, depth=DepthSpec(576, 2.1744869), certificate={"body": {"px": 0.1}}, split=3.0),
-        replace(TOP_DOWN, head="heatmap", padding=1.0, precision="int8"),
+        replace(TOP_DOWN, head="heatmap", padding=1.0, precision="int8", udp=True, answers=("maps",)),
         DETECTOR,
         replace(DETECTOR, layout="suppressed", person=3, versions={"wholebody": "1"}),
     ],
@@ -65,6 +66,7 @@ def test_the_tensors_of_an_exported_top_down_student() -> None:
     assert deep.outputs["simcc_z"] == (None, 21, 576)
     assert replace(TOP_DOWN, head="heatmap").outputs == {"heatmaps": (None, 21, None, None)}
     assert len(SKELETONS[SKELETON]) == 21
+    assert list(replace(TOP_DOWN, answers=("a", "b")).outputs) == ["a", "b"]
 
 
 def test_the_tensors_of_an_exported_detector() -> None:
@@ -100,6 +102,11 @@ def refusal(data: object) -> str:
         (TOP_DOWN, "depth", {"bins": 0, "range": 2.0}, "'depth.bins' is 0"),
         (TOP_DOWN, "depth", {"bins": 576, "range": 0}, "'depth.range' is 0"),
         (TOP_DOWN, "depth", {"bins": 576}, "'depth.range' is missing"),
+        (TOP_DOWN, "udp", 1, "type bool"),
+        (TOP_DOWN, "answers", "xy", "list of different names"),
+        (TOP_DOWN, "answers", ["x", 1], "different names"),
+        (TOP_DOWN, "answers", ["x", "x"], "different names"),
+        (TOP_DOWN, "answers", ["x", "y", "z"], "2 names, or none"),
         (TOP_DOWN, "depth", [576, 2.0], "'depth.bins' is missing"),
         (TOP_DOWN, "input.height", 0, "'input.height' is 0"),
         (TOP_DOWN, "input.mean", [0, 0], "three numbers"),
@@ -128,7 +135,7 @@ def test_a_wrong_entry_is_named(spec: AnySpec, entry: str, value: object, expect
 @pytest.mark.parametrize("spec", [TOP_DOWN, DETECTOR], ids=["top-down", "detector"])
 def test_a_missing_entry_is_named(spec: AnySpec) -> None:
     entries = spec.to_dict()
-    optional = {"depth"}
+    optional = {"depth", "answers"}
     for entry in entries:
         if entry not in optional:
             assert f"'{entry}' is missing" in refusal({k: v for k, v in entries.items() if k != entry})
@@ -150,3 +157,13 @@ def test_another_family_is_not_read_as_this_one() -> None:
         if family != "detector":
             with pytest.raises(ArtefactError):
                 kind.from_dict(other)
+
+
+@pytest.mark.parametrize(
+    ("certificate", "expected"),
+    [(None, False), ({}, False), ({"pass": False}, False), ({"pass": True}, True)],
+)
+def test_verified_is_what_was_measured_and_kept_to_its_budget(
+    certificate: dict[str, Any] | None, expected: bool
+) -> None:
+    assert verified(replace(TOP_DOWN, certificate=certificate)) is expected

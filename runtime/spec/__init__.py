@@ -36,6 +36,7 @@ __all__ = [
     "TopDownSpec",
     "WeightsSpec",
     "spec_from_dict",
+    "verified",
 ]
 
 AnySpec = StudentSpec | TopDownSpec | DetectorSpec
@@ -53,3 +54,8 @@ def spec_from_dict(data: Any) -> AnySpec:
     family = entry(data, "family", str)
     check(family in FAMILIES, "family", family, ", ".join(FAMILIES))
     return FAMILIES[family].from_dict(data)
+
+
+def verified(spec: AnySpec) -> bool:
+    """Whether it was measured against PyTorch and kept to its budget; a published file never was."""
+    return spec.certificate is not None and bool(spec.certificate.get("pass"))

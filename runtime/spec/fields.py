@@ -18,6 +18,7 @@ __all__ = [
     "check_input",
     "entry",
     "input_entries",
+    "names",
     "number",
     "shared_entries",
     "three",
@@ -116,6 +117,15 @@ def three(data: Any, name: str, where: str = "input.") -> Three:
         raise ArtefactError(f"'{where}{name}' is {values!r:.80}; allowed are three numbers")
     first, second, third = (float(v) for v in values)
     return first, second, third
+
+
+def names(data: Any, name: str) -> tuple[str, ...]:
+    """The entry `name`, a list of different names."""
+    values = data[name] if isinstance(data, dict) and name in data else None
+    strings = isinstance(values, (list, tuple)) and all(isinstance(value, str) for value in values)
+    if not strings or len({*values}) < len(values):
+        raise ArtefactError(f"'{name}' is {values!r:.80}; allowed is a list of different names")
+    return tuple(values)
 
 
 def _is_number(value: object) -> TypeGuard[float]:

@@ -16,6 +16,7 @@ from wholebody.runtime.spec.fields import (
     check_input,
     entry,
     input_entries,
+    names,
     number,
     shared_entries,
     to_json,
@@ -79,6 +80,9 @@ class TopDownSpec:
     split        SimCC bins per pixel of the crop
     padding      by what a box is grown before it is cropped
     depth        RTMW3D's third axis, None for keypoints in 2D
+    udp          trained on "unbiased" crops and heatmaps (UDP, CVPR 2020), as ViTPose is
+    answers      names of a published network's answers where they are not the exporter's: x, y and z of
+                 SimCC, or the heatmaps
     precision    "fp32", "fp16", "int8": what the graph computes in
     versions     the exporter's own and its libraries' versions
     certificate  measured drift from the PyTorch reference, or None where nothing was measured
@@ -94,6 +98,8 @@ class TopDownSpec:
     split: float = 2.0
     padding: float = 1.25
     depth: DepthSpec | None = None
+    udp: bool = False
+    answers: tuple[str, ...] = ()
     precision: str = "fp32"
     versions: Mapping[str, str] = field(default_factory=dict)
     certificate: Mapping[str, Any] | None = None
@@ -106,6 +112,8 @@ class TopDownSpec:
         check(self.split > 0, "split", self.split, "above 0")
         check(self.padding > 0, "padding", self.padding, "above 0")
         check(self.depth is None or self.head == "simcc", "head", self.head, "'simcc', for it has a depth")
+        axes = 1 if self.head == "heatmap" else 2 if self.depth is None else 3
+        check(len(self.answers) in (0, axes), "answers", self.answers, f"{axes} names, or none")
 
     @classmethod
     def from_dict(cls, data: Any) -> TopDownSpec:
@@ -123,6 +131,8 @@ class TopDownSpec:
             split=number(data, "split"),
             padding=number(data, "padding"),
             depth=None if depth is None else DepthSpec.from_dict(depth),
+            udp=entry(data, "udp", bool),
+            answers=names(data, "answers"),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -136,14 +146,18 @@ class TopDownSpec:
 
     @property
     def outputs(self) -> Mapping[str, Shape]:
-        """Names and shapes of an exported network's answers."""
-        joints = len(SKELETONS[self.skeleton])
-        if self.head == "heatmap":
-            return {"heatmaps": (None, joints, None, None)}
-        bins = {
-            "simcc_x": round(self.split * self.input.width),
-            "simcc_y": round(self.split * self.input.height),
-        }
+        """Names and shapes of its answers."""
+        shapes = self._heatmaps if self.head == "heatmap" else self._simcc
+        return dict(zip(self.answers, shapes.values(), strict=True)) if self.answers else shapes
+
+    @property
+    def _heatmaps(self) -> dict[str, Shape]:
+        return {"heatmaps": (None, len(SKELETONS[self.skeleton]), None, None)}
+
+    @property
+    def _simcc(self) -> dict[str, Shape]:
+        joints, sides = len(SKELETONS[self.skeleton]), (self.input.width, self.input.height)
+        bins = {f"simcc_{axis}": round(self.split * side) for axis, side in zip("xy", sides, strict=True)}
         if self.depth is not None:
             bins["simcc_z"] = self.depth.bins
         return {name: (None, joints, size) for name, size in bins.items()}
