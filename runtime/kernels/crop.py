@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,9 +17,7 @@ from numpy.typing import NDArray
 
 from wholebody.runtime.geometry import Pixels
 from wholebody.runtime.people import Floats
-
-if TYPE_CHECKING:
-    from wholebody.runtime.spec import CropInput
+from wholebody.runtime.spec import CropInput
 
 __all__ = ["Cropper", "check_boxes", "crop_affines", "crops", "to_source"]
 

@@ -6,15 +6,13 @@ the best bin of each axis, without refinement and without half a bin added.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wholebody.runtime.people import Floats
-
-if TYPE_CHECKING:
-    from wholebody.runtime.spec import DepthSpec
+from wholebody.runtime.spec import DepthSpec
 
 __all__ = ["decode_depth", "decode_simcc"]
 
