@@ -6,9 +6,8 @@
     python3.11 scripts/tensorrt_api.py tensorrt-cu13-bindings==11.4.0.106 tests/data/tensorrt_api_11.json
     python3.10 scripts/tensorrt_api.py tensorrt==8.5.3.1 tests/data/tensorrt_api_8.5.json
 
-The bindings are imported over empty stand-ins for TensorRT's libraries, so neither a GPU nor a driver nor those
-libraries are needed; nothing is called. Needs gcc and nm, pip with access to PyPI, and a Python that the wheel
-is for.
+The bindings are imported over empty stand-ins for TensorRT's libraries, so neither a GPU nor a driver nor
+those libraries are needed; nothing is called. Needs gcc, nm, readelf, and a Python that the wheel is for.
 """
 
 from __future__ import annotations
@@ -112,7 +111,7 @@ def is_function(value: object) -> bool:
 
 
 def described(kind: type) -> dict[str, Any]:
-    """The bases, methods and properties ("r" or "rw") of a class, inherited ones left to its bases."""
+    """The bases, methods and properties of a class, inherited ones left to its bases."""
     own = {name: getattr(kind, name) for name in vars(kind) if name == "__init__" or name[0] != "_"}
     properties = {name: value for name, value in own.items() if isinstance(value, property)}
     methods = {n: v for n, v in own.items() if n not in properties and callable(v) and not is_enum(v)}
@@ -121,8 +120,17 @@ def described(kind: type) -> dict[str, Any]:
             base.__name__ for base in kind.__bases__ if base.__name__ not in ("object", "pybind11_object")
         ],
         "methods": {name: signatures(value) for name, value in sorted(methods.items())},
-        "properties": {name: "rw" if value.fset else "r" for name, value in sorted(properties.items())},
+        "properties": {name: access(value) for name, value in sorted(properties.items())},
     }
+
+
+def access(value: property) -> str:
+    """Who may do what, and the type: "r: T", "w: T" or "rw: T"."""
+    ways = ("r" if value.fget else "") + ("w" if value.fset else "")
+    read = re.search(r"-> (.*)", (value.fget and value.fget.__doc__) or "")
+    written = re.search(r", arg1: (.*)\) ->", (value.fset and value.fset.__doc__) or "")
+    found = written or read
+    return f"{ways}: {bare(found.group(1)) if found else 'Any'}"
 
 
 def signatures(function: Any) -> list[str]:
@@ -130,9 +138,12 @@ def signatures(function: Any) -> list[str]:
     doc = function.__doc__ or ""
     name = re.escape(function.__name__)
     found = re.findall(rf"^(?:\d+\. )?{name}(\(.*\)(?: -> .*)?)$", doc, re.MULTILINE)
-    return [
-        re.sub(r"tensorrt(_bindings)?\.tensorrt\.", "", text) for text in found if text != "(*args, **kwargs)"
-    ]
+    return [bare(text) for text in found if text != "(*args, **kwargs)"]
+
+
+def bare(text: str) -> str:
+    """Without the module's name."""
+    return re.sub(r"tensorrt(_bindings)?\.tensorrt\.", "", text)
 
 
 def compact(record: dict[str, Any]) -> str:
