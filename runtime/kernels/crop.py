@@ -35,7 +35,7 @@ def check_boxes(boxes: NDArray[Any], image_hw: tuple[int, int] | None = None) ->
         boxes = boxes.astype(np.float32)
         width, height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
         area = width * height
-    _refuse(boxes, ~np.isfinite(boxes).all(axis=1), "is not finite; give pixels of the source picture")
+    _refuse(boxes, ~np.all(np.isfinite(boxes), axis=1), "is not finite; give pixels of the source picture")
     _refuse(boxes, (width < 0) | (height < 0), "is inverted; give x0 < x1 and y0 < y1")
     _refuse(boxes, area == 0, "has no area; give x0 < x1 and y0 < y1")
     _refuse(boxes, area == np.inf, "is too large; give pixels of the source picture")
