@@ -13,14 +13,16 @@ from numpy.typing import NDArray
 
 from wholebody.runtime.media import Image
 from wholebody.runtime.people import Floats, People
+from wholebody.runtime.skeletons import Skeleton
 from wholebody.runtime.strokes import Color, Point, dot, line
 
-__all__ = ["draw_people", "limbs_of"]
+__all__ = ["draw_people", "drawn_parts", "limbs_of", "without_doubles"]
 
 _DARK: Color = (18, 20, 24)
 _JOINT: Color = (250, 250, 250)
 _BOX: Color = (255, 205, 40)
 _FAINTEST = 0.45  # opacity of the smallest parts
+_COCO_HEAD = ("nose", "left_eye", "right_eye", "left_ear", "right_ear")
 
 
 @dataclass(frozen=True)
@@ -28,25 +30,39 @@ class _PartStyle:
     """How a part is drawn over a picture: fine where it is small, so that it does not hide what it shows."""
 
     joints: slice
-    width: float  # of a line, as a share of the part's longer side
+    width: float  # of a line, as a share of the longer side of what gives the scale
     thickest: float  # line, as a share of the picture's longer side
     edged_from: float  # line width in pixels from which lines have a dark edge
     dotted_from: float  # longer side in pixels from which joints have a dot
     opaque_from: float  # longer side in pixels; smaller parts shine through
+    scale: slice  # the joints whose longer side counts: mostly the part itself
+
+
+def drawn_parts(skeleton: Skeleton) -> dict[str, slice]:
+    """The skeleton's parts, feet first; COCO's nose, eyes and ears are a part of their own, `head`."""
+    parts = {name: skeleton.parts[name] for name in sorted(skeleton.parts, key=lambda name: name != "feet")}
+    if skeleton.joints[:5] == _COCO_HEAD:
+        parts |= {"head": slice(0, 5), "body": slice(5, parts["body"].stop)}
+    return parts
 
 
 def _part_styles(people: People) -> tuple[_PartStyle, ...]:
     """One style a part, coarse parts first: hands and faces lie on top of arms and trunk."""
-    styles = [_style(name, joints) for name, joints in people.skeleton.parts.items()]
+    parts = drawn_parts(people.skeleton)
+    styles = [_style(name, parts) for name in parts]
     return tuple(sorted(styles, key=lambda style: -style.thickest))
 
 
-def _style(name: str, joints: slice) -> _PartStyle:
+def _style(name: str, parts: dict[str, slice]) -> _PartStyle:
+    own = parts[name]
     if "face" in name:
-        return _PartStyle(joints, 0.010, 0.0015, edged_from=2, dotted_from=math.inf, opaque_from=160)
+        return _PartStyle(own, 0.010, 0.0015, edged_from=2, dotted_from=math.inf, opaque_from=160, scale=own)
     if "hand" in name:
-        return _PartStyle(joints, 0.036, 0.0030, edged_from=1.5, dotted_from=120, opaque_from=50)
-    return _PartStyle(joints, 0.011, 0.0080, edged_from=0, dotted_from=130, opaque_from=50)
+        return _PartStyle(own, 0.036, 0.0030, edged_from=1.5, dotted_from=120, opaque_from=50, scale=own)
+    if name in ("head", "feet"):  # not by their own size: a pair of feet is as long as they are apart
+        person = slice(0, parts["feet" if "feet" in parts else "body"].stop)
+        return _PartStyle(own, 0.005, 0.0080, edged_from=1.5, dotted_from=150, opaque_from=100, scale=person)
+    return _PartStyle(own, 0.011, 0.0080, edged_from=0, dotted_from=130, opaque_from=50, scale=own)
 
 
 def draw_people(image: Image, people: People, *, min_score: float = 0.0, boxes: bool = False) -> Image:
@@ -64,7 +80,7 @@ def draw_people(image: Image, people: People, *, min_score: float = 0.0, boxes: 
     for i in np.argsort(_areas(people.boxes), kind="stable"):
         if boxes:
             _draw_box(canvas, people.boxes[i])
-        seen = _visible(people, int(i), min_score)
+        seen = without_doubles(people.skeleton, _visible(people, int(i), min_score))
         for style in styles:
             _draw_part(canvas, people, people.keypoints[i], seen, style)
     return canvas
@@ -77,21 +93,32 @@ def _visible(people: People, person: int, min_score: float = 0.0) -> NDArray[np.
     return seen
 
 
+def without_doubles(skeleton: Skeleton, seen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Without COCO's nose and eyes where the face, which has its own, is seen."""
+    doubled = np.array([joint in _COCO_HEAD[:3] for joint in skeleton.joints])
+    face = skeleton.parts.get("face", slice(0))
+    return seen & ~doubled if seen[face].any() else seen
+
+
 def _draw_part(
     canvas: Image, people: People, points: Floats, seen: NDArray[np.bool_], style: _PartStyle
 ) -> None:
     joints = np.flatnonzero(seen[style.joints]) + style.joints.start
     if not len(joints):
         return
-    low, high = points[joints].astype(np.float64).min(axis=0), points[joints].astype(np.float64).max(axis=0)
-    extent = float((high - low).max())
+    extent = _extent(points[style.scale][seen[style.scale]])
     width = float(np.clip(style.width * extent, 1, max(1, style.thickest * max(canvas.shape[:2]))))
     limbs = limbs_of(people, seen, style.joints)
-    alone = np.setdiff1d(joints, [joint for a, b, _ in limbs for joint in (a, b)])
-    dotted = joints if extent >= style.dotted_from else alone
-    with _translucent(canvas, low - 3 * width, high + 3 * width, extent / style.opaque_from):
+    ends = [joint for a, b, _ in limbs for joint in (a, b)]
+    dotted = joints if extent >= style.dotted_from else np.setdiff1d(joints, ends)
+    with _translucent(canvas, points[[*joints, *ends]], 3 * width, extent / style.opaque_from):
         _draw_limbs(canvas, points, limbs, width, edged=width >= style.edged_from)
         _draw_joints(canvas, points[dotted], width)
+
+
+def _extent(points: Floats) -> float:
+    """The longer side of (n, 2) points."""
+    return float(np.ptp(points.astype(np.float64), axis=0).max())
 
 
 def _draw_limbs(
@@ -135,12 +162,11 @@ def _areas(boxes: Floats) -> Floats:
 
 
 @contextmanager
-def _translucent(
-    canvas: Image, low: NDArray[np.float64], high: NDArray[np.float64], share: float
-) -> Iterator[None]:
-    """What this block draws between two corners shines through, the more the less `share` is."""
+def _translucent(canvas: Image, points: Floats, margin: float, share: float) -> Iterator[None]:
+    """What this block draws around the points shines through, the more the less `share` is."""
     opacity = min(1.0, _FAINTEST + (1 - _FAINTEST) * share)
     size = canvas.shape[1::-1]
+    low, high = points.astype(np.float64).min(axis=0) - margin, points.astype(np.float64).max(axis=0) + margin
     x0, y0 = (int(v) for v in np.clip(np.floor(low), 0, size))
     x1, y1 = (int(v) for v in np.clip(np.ceil(high) + 1, 0, size))
     area = canvas[y0:y1, x0:x1]

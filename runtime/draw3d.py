@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from wholebody.runtime.draw import limbs_of
+from wholebody.runtime.draw import drawn_parts, limbs_of, without_doubles
 from wholebody.runtime.media import Image
 from wholebody.runtime.people import People
 from wholebody.runtime.strokes import Color, Point, line, mix, text
@@ -36,6 +36,7 @@ _CENTRE_HEIGHT = 0.9  # metres above the floor, of a person whose feet are not s
 _GAP = 0.3  # metres between people
 _FLOOR_DEPTH = 1.1  # metres of floor in front of and behind them
 _FINEST = 1.5  # pixels before averaging; lines that should be finer are fainter instead
+_THICKNESS = {"face": 0.004, "hand": 0.010, "head": 0.012, "feet": 0.016}  # metres, of a part's lines
 _GRID_STEPS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5)  # metres
 
 
@@ -102,7 +103,7 @@ def _figure(people: People, person: int, min_score: float) -> _Figure:
     scores = people.scores[person]
     with np.errstate(invalid="ignore"):
         seen = (scores > 0) & (scores >= min_score) & (np.abs(points) <= _REACH).all(axis=1)
-    points[~seen] = np.nan
+    points[~without_doubles(people.skeleton, seen)] = np.nan
     points[:, 1] -= _floor(people, points, seen)
     return _Figure(_turn(points), person)
 
@@ -111,11 +112,14 @@ def _floor(people: People, points: Doubles, seen: NDArray[np.bool_]) -> float:
     """How far below the person's centre the floor is, in metres."""
     if not seen.any():
         return 0.0
-    lowest = float(points[seen, 1].max())
+    lowest = float(np.nanmax(points[:, 1]))
     joints = people.skeleton.joints
-    feet = any(seen[k] and "ankle" in name for k, name in enumerate(joints))
+    if any(seen[k] and ("toe" in name or "heel" in name) for k, name in enumerate(joints)):
+        return lowest + 0.01
+    if any(seen[k] and "ankle" in name for k, name in enumerate(joints)):
+        return lowest + 0.05
     body = "body" in people.skeleton.parts and seen[people.skeleton.parts["body"]].any()
-    return max(lowest, _CENTRE_HEIGHT) if body and not feet else lowest + (0.05 if feet else 0.02)
+    return max(lowest, _CENTRE_HEIGHT) if body else lowest + 0.02
 
 
 def _turn(points: Doubles) -> Doubles:
@@ -196,13 +200,14 @@ def _draw_figure(band: Image, people: People, figure: _Figure, origin: Point, sc
     places: list[Point] = [tuple(p) for p in _project(figure.points, origin, scale)]
     shade: list[Point] = [tuple(p) for p in _project(figure.points * (1, 0, 1), origin, scale)]
     depth = figure.points[:, 2]
-    for name, joints in people.skeleton.parts.items():
+    parts = drawn_parts(people.skeleton)
+    for name, joints in parts.items():
         if "face" not in name:
             for a, b, _ in limbs_of(people, figure.seen, joints):
                 line(band, shade[a], shade[b], _SHADOW, _thickness(name) * 1.6 * scale)
     strokes = [
         (depth[a] + depth[b], a, b, color, name)
-        for name, joints in people.skeleton.parts.items()
+        for name, joints in parts.items()
         for a, b, color in limbs_of(people, figure.seen, joints)
     ]
     for away, a, b, color, name in sorted(strokes, key=lambda stroke: -stroke[0]):
@@ -215,9 +220,10 @@ def _draw_figure(band: Image, people: People, figure: _Figure, origin: Point, sc
 
 def _thickness(part: str) -> float:
     """Of a line, in metres."""
-    if "face" in part:
-        return 0.004
-    return 0.010 if "hand" in part else 0.026
+    for name, thickness in _THICKNESS.items():
+        if name in part:
+            return thickness
+    return 0.026
 
 
 def _draw_axes(canvas: Image) -> None:

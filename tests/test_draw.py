@@ -7,10 +7,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wholebody.runtime.draw import draw_people
+from wholebody.runtime.draw import draw_people, drawn_parts
 from wholebody.runtime.media import Image
 from wholebody.runtime.people import People
-from wholebody.runtime.skeletons import DOPE, DOPE_BODY, DOPE_FACE, DOPE_HAND, SKELETONS, Skeleton
+from wholebody.runtime.skeletons import (
+    COCO17,
+    DOPE,
+    DOPE_BODY,
+    DOPE_FACE,
+    DOPE_HAND,
+    SKELETONS,
+    WHOLEBODY133,
+    Skeleton,
+)
 from wholebody.runtime.strokes import dot, line
 
 GREY = 120
@@ -146,6 +155,62 @@ def test_hands_are_finer_than_arms_and_faces_finer_than_hands() -> None:
         return int(changed(drawn, canvas(600, 800))[:, 400].sum())
 
     assert width(DOPE_BODY, (0, 2)) > width(DOPE_HAND, (0, 1)) > width(DOPE_FACE, (0, 1)) >= 1
+
+
+@pytest.mark.parametrize("skeleton", SKELETONS.values(), ids=SKELETONS.keys())
+def test_every_joint_is_drawn_with_one_part(skeleton: Skeleton) -> None:
+    drawn = [joint for part in drawn_parts(skeleton).values() for joint in range(part.start, part.stop)]
+    assert sorted(drawn) == list(range(len(skeleton)))
+
+
+def one(skeleton: Skeleton, places: dict[str, tuple[float, float]]) -> np.ndarray:
+    """Keypoints (1, K, 2) of a person of whom these joints are seen."""
+    keypoints = np.full((1, len(skeleton), 2), np.nan)
+    for name, place in places.items():
+        keypoints[0, skeleton.joints.index(name)] = place
+    return keypoints
+
+
+@pytest.mark.parametrize("skeleton", [COCO17, WHOLEBODY133], ids=lambda skeleton: skeleton.name)
+def test_heads_and_feet_are_finer_than_the_trunk(skeleton: Skeleton) -> None:
+    places = {"left_ear": (100.0, 100.0), "left_shoulder": (700.0, 100.0)}  # a level line each
+    places |= {"left_hip": (100.0, 300.0), "right_hip": (700.0, 300.0)}
+    if "feet" in skeleton.parts:
+        places |= {"left_ankle": (100.0, 500.0), "left_big_toe": (700.0, 500.0)}
+    drawn = draw_people(canvas(600, 800), crowd(one(skeleton, places), skeleton))
+    rows = changed(drawn, canvas(600, 800))[:, 300]  # where no other limb crosses
+    head, trunk, feet = rows[50:150].sum(), rows[250:350].sum(), rows[450:550].sum()
+    assert 1 <= head < trunk
+    assert 1 <= feet < trunk or "feet" not in skeleton.parts
+
+
+def test_feet_have_their_sides_colour_and_do_not_hide_the_ankle() -> None:
+    places = {"right_knee": (50.0, 20.0), "right_ankle": (50.0, 420.0), "left_ankle": (350.0, 420.0)}
+    for side, x in (("right", 50.0), ("left", 350.0)):
+        for joint, shift in (("big_toe", 40.0), ("small_toe", -40.0), ("heel", 0.0)):
+            places[f"{side}_{joint}"] = (x + shift, 470.0)
+    drawn = draw_people(canvas(500, 500), crowd(one(WHOLEBODY133, places), WHOLEBODY133))
+    right, left = DOPE_BODY.limb_colors[0], DOPE_BODY.limb_colors[2]
+    for color, half in ((right, np.s_[430:470, :250]), (left, np.s_[430:470, 250:])):
+        assert (close_to(drawn[half], color).sum(axis=1) >= 3).mean() > 0.8
+    assert close_to(drawn, (250, 250, 250))[420, 50]
+
+
+def test_nose_and_eyes_are_left_to_the_face_where_it_is_seen() -> None:
+    head = {"nose": (60.0, 60.0), "left_eye": (80.0, 40.0), "right_eye": (40.0, 40.0)}
+    chin = {"face_contour_7": (50.0, 90.0), "face_contour_8": (60.0, 92.0)}
+    middle = np.s_[35:65, 35:85]
+    alone = draw_people(canvas(), crowd(one(WHOLEBODY133, head), WHOLEBODY133))
+    with_face = draw_people(canvas(), crowd(one(WHOLEBODY133, head | chin), WHOLEBODY133))
+    assert changed(alone, canvas())[middle].any()
+    assert not changed(with_face, canvas())[middle].any()
+    assert changed(with_face, canvas())[88:95].any()
+
+
+def test_ears_hang_on_the_shoulders_also_where_the_face_is_seen() -> None:
+    places = {"left_ear": (90.0, 20.0), "left_shoulder": (90.0, 80.0), "face_contour_8": (20.0, 40.0)}
+    drawn = draw_people(canvas(), crowd(one(WHOLEBODY133, places), WHOLEBODY133))
+    assert changed(drawn, canvas())[25:75, 90].all()
 
 
 def test_the_nearest_person_lies_on_top() -> None:

@@ -8,7 +8,16 @@ import pytest
 from wholebody.runtime.draw3d import draw_view3d, side_by_side
 from wholebody.runtime.media import Image
 from wholebody.runtime.people import People
-from wholebody.runtime.skeletons import DOPE, DOPE_BODY, DOPE_FACE, DOPE_HAND, Skeleton
+from wholebody.runtime.skeletons import (
+    COCO17,
+    DOPE,
+    DOPE_BODY,
+    DOPE_HAND,
+    DOPE_TO_WHOLEBODY,
+    SKELETONS,
+    WHOLEBODY133,
+    Skeleton,
+)
 
 SIZE = (320, 400)
 BACKGROUND = (33, 36, 42)
@@ -174,13 +183,59 @@ def test_a_hand_alone_is_drawn_large() -> None:
     assert rows.max() - rows.min() > 80
 
 
-@pytest.mark.parametrize(
-    "skeleton", [DOPE_BODY, DOPE_HAND, DOPE_FACE, DOPE], ids=lambda skeleton: skeleton.name
-)
+@pytest.mark.parametrize("skeleton", SKELETONS.values(), ids=SKELETONS.keys())
 @pytest.mark.parametrize("size", [(1, 1), (3, 50), (50, 3), (640, 480), (101, 333)])
 def test_any_size_and_skeleton(skeleton: Skeleton, size: tuple[int, int]) -> None:
     poses = np.random.default_rng(0).normal(0, 0.3, (3, len(skeleton), 3))
     assert draw_view3d(crowd(poses, skeleton), size).shape == (size[1], size[0], 3)
+
+
+def standing133() -> np.ndarray:
+    """The same person of 133 keypoints (133, 3): her feet stand flat, toes towards the camera."""
+    joints = np.full((133, 3), np.nan)
+    for dope, joint in DOPE_TO_WHOLEBODY:
+        joints[joint] = standing()[dope]
+    joints[0:5] = [
+        [0, -0.68, -0.14],
+        [0.03, -0.72, -0.12],
+        [-0.03, -0.72, -0.12],
+        [0.08, -0.7, 0],
+        [-0.08, -0.7, 0],
+    ]
+    for first, side, ankle in ((17, 1, joints[15]), (20, -1, joints[16])):
+        toes_and_heel = np.array([[0, 0.08, -0.2], [side * 0.07, 0.08, -0.17], [0, 0.08, 0.05]])
+        joints[first : first + 3] = ankle + toes_and_heel
+    return joints
+
+
+def test_feet_stand_on_the_floor_in_their_sides_colours() -> None:
+    panel = draw_view3d(crowd(standing133()[None], WHOLEBODY133), SIZE)
+    bare = standing133()
+    bare[17:23] = np.nan
+    without = draw_view3d(crowd(bare[None], WHOLEBODY133), SIZE)
+    for color in (RIGHT, LEFT):
+        assert hue(panel, color)[330:, 60:].sum() > hue(without, color)[330:, 60:].sum() + 20
+
+
+@pytest.mark.parametrize("skeleton", [COCO17, WHOLEBODY133], ids=lambda skeleton: skeleton.name)
+def test_coco_people_stand_upright_with_a_head(skeleton: Skeleton) -> None:
+    panel = draw_view3d(crowd(standing133()[None, : len(skeleton)], skeleton), SIZE)
+    legs = np.nonzero((hue(panel, RIGHT) | hue(panel, LEFT))[:, 60:].any(axis=1))[0]
+    assert legs.max() - legs.min() > 180
+    assert middle(hue(panel, RIGHT)[:300])[0] < middle(hue(panel, LEFT)[:300])[0]
+    above = panel[: legs.min() - 5].astype(int)
+    assert (np.abs(above - BACKGROUND[::-1]).max(axis=2) > 60).sum() > 40
+
+
+def test_the_face_is_not_hidden_by_lines_between_nose_and_ears() -> None:
+    blue = WHOLEBODY133.limb_colors[WHOLEBODY133.limbs.index((0, 1))]
+    person = standing133()
+    person[[5, 6]] = np.nan  # no shoulders, so no neck
+    faceless = person.copy()
+    faceless[23:91] = np.nan
+    panels = [draw_view3d(crowd(pose[None], WHOLEBODY133), (640, 800)) for pose in (person, faceless)]
+    assert not hue(panels[0], blue)[:230].any()
+    assert hue(panels[1], blue)[:230].any()
 
 
 def test_one_keypoint_alone() -> None:

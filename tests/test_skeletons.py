@@ -123,7 +123,7 @@ def test_wholebody_flips_as_coco_wholebody_does() -> None:
 
 def test_feet_hang_on_the_ankles() -> None:
     limbs = {(a, b) for a, b in WHOLEBODY133.limbs if 17 <= a < 23 or 17 <= b < 23}
-    assert limbs == {(15, 17), (15, 18), (15, 19), (16, 20), (16, 21), (16, 22)}
+    assert limbs == {(17, 15), (18, 15), (19, 15), (20, 16), (21, 16), (22, 16)}
 
 
 def test_wholebody_sigmas() -> None:

@@ -78,13 +78,12 @@ _FACE = face_skeleton(
 
 
 def _with_ankles(joined: Skeleton) -> Skeleton:
-    """Feet hang on the body's ankles: a limb to each toe and to the heel."""
-    ankles = ((15, (17, 18, 19), LEFT_COLOR), (16, (20, 21, 22), RIGHT_COLOR))
-    limbs = [(ankle, end, color) for ankle, ends, color in ankles for end in ends]
+    """Feet hang on the body's ankles: a limb from each toe and from the heel."""
+    left, right = ((17, 15), (18, 15), (19, 15)), ((20, 16), (21, 16), (22, 16))
     return replace(
         joined,
-        limbs=joined.limbs + tuple((a, b) for a, b, _ in limbs),
-        limb_colors=joined.limb_colors + tuple(color for _, _, color in limbs),
+        limbs=joined.limbs + left + right,
+        limb_colors=joined.limb_colors + (LEFT_COLOR,) * 3 + (RIGHT_COLOR,) * 3,
     )
 
 
