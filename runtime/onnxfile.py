@@ -14,7 +14,7 @@ from pathlib import Path
 
 from wholebody.runtime.errors import ArtefactError
 
-__all__ = ["OnnxFile", "Shape", "describe", "read_onnx"]
+__all__ = ["OnnxFile", "Shape", "describe", "node_at", "read_onnx"]
 
 Shape = tuple[int | None, ...]
 LISTED = 6  # tensors named in a message before it counts the rest
@@ -22,7 +22,8 @@ LISTED = 6  # tensors named in a message before it counts the rest
 # Field numbers in onnx.proto: of a model, a graph, a metadata entry, weights, then from a tensor down to a
 # dimension.
 _GRAPH, _METADATA = 7, 14
-_WEIGHT, _INPUT, _OUTPUT = 5, 11, 12
+_NODE, _WEIGHT, _INPUT, _OUTPUT = 1, 5, 11, 12
+_NODE_OUTPUT, _NODE_NAME, _OPERATOR = 2, 3, 4
 _KEY, _VALUE = 1, 2
 _DATA_TYPE, _WEIGHT_NAME = 2, 8
 _NAME, _TYPE, _TENSOR_TYPE, _SHAPE, _DIM, _DIM_VALUE = 1, 2, 1, 2, 1, 1
@@ -73,6 +74,23 @@ def read_onnx(path: Path) -> OnnxFile:
         raise ArtefactError(
             f"{path} is not an ONNX file, or not the whole of one: copy or export it again"
         ) from None
+
+
+def node_at(data: bytes, index: int) -> tuple[str, str] | None:
+    """Name and operator of the node with this number in an ONNX file's bytes; None where there is none.
+
+    A node without a name goes by that of its first output.
+    """
+    try:
+        graphs = _messages(memoryview(data), _GRAPH)
+        node = _messages(graphs[-1], _NODE)[index] if index >= 0 else None
+        if node is None:
+            return None
+        outputs = _messages(node, _NODE_OUTPUT)
+        name = _string(node, _NODE_NAME) or (bytes(outputs[0]).decode() if outputs else "")
+        return name, _string(node, _OPERATOR)
+    except (IndexError, ValueError):
+        return None
 
 
 def _model(data: memoryview, sha256: str) -> OnnxFile:
