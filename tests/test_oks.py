@@ -93,6 +93,13 @@ def test_the_better_of_two_is_kept_and_the_best_comes_first() -> None:
     assert kept.tolist() == [1, 2]
 
 
+def test_alike_by_the_threshold_itself_is_not_more_than_it() -> None:
+    poses, everything = np.zeros((2, 17, 2)), np.ones((2, 17))
+    for threshold, people in ((1.0, 2), (0.999, 1)):
+        kept = oks_nms(poses, everything, np.array([2, 1]), np.ones(2), COCO17.sigmas, threshold)
+        assert len(kept) == people
+
+
 def test_only_what_both_have_seen_is_compared() -> None:
     """Legs that one box cut off do not hide that the arms are the same."""
     poses, scores = np.zeros((2, 133, 2)), np.ones((2, 133))
