@@ -213,6 +213,23 @@ def test_ears_hang_on_the_shoulders_also_where_the_face_is_seen() -> None:
     assert changed(drawn, canvas())[25:75, 90].all()
 
 
+def test_feet_are_as_thick_as_the_person_is_large() -> None:
+    feet = {"left_ankle": (100.0, 700.0), "left_big_toe": (220.0, 700.0)}
+
+    def thickness(knee: float) -> int:
+        people = crowd(one(WHOLEBODY133, feet | {"left_knee": (100.0, knee)}), WHOLEBODY133)
+        return int(changed(draw_people(canvas(800, 800), people), canvas(800, 800))[:, 160].sum())
+
+    assert thickness(20) > thickness(600)
+
+
+def test_a_small_persons_neck_shines_through_from_end_to_end() -> None:
+    places = {"left_ear": (60.0, 20.0), "left_shoulder": (60.0, 60.0)}
+    neck = draw_people(canvas(), crowd(one(COCO17, places), COCO17))[24:54, 60]
+    assert np.ptp(neck.astype(int), axis=0).max() < 10
+    assert not close_to(neck[None], COCO17.limb_colors[COCO17.limbs.index((3, 5))]).any()
+
+
 def test_the_nearest_person_lies_on_top() -> None:
     keypoints = np.full((2, 13, 2), np.nan)
     keypoints[0, [0, 2]] = [[60, 0], [60, 99]]  # large: the right shank, upright

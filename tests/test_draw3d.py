@@ -227,6 +227,18 @@ def test_coco_people_stand_upright_with_a_head(skeleton: Skeleton) -> None:
     assert (np.abs(above - BACKGROUND[::-1]).max(axis=2) > 60).sum() > 40
 
 
+def test_a_neck_and_a_foot_are_finer_than_a_thigh() -> None:
+    def ink(*joints: int) -> int:
+        pose = np.full((1, 133, 3), np.nan)
+        pose[0, joints] = [[0, -0.5, 0], [0, 0.5, 0]]
+        pose[0, 15] = [0, 0.5, 0]  # an ankle, for all stand alike
+        panel = draw_view3d(crowd(pose, WHOLEBODY133), SIZE)[40:280, 60:]
+        return int((np.abs(panel.astype(int) - BACKGROUND[::-1]).max(axis=2) > 60).sum())
+
+    neck, foot, thigh = ink(3, 5), ink(19, 15), ink(11, 13)
+    assert 0 < neck < foot < thigh
+
+
 def test_the_face_is_not_hidden_by_lines_between_nose_and_ears() -> None:
     blue = WHOLEBODY133.limb_colors[WHOLEBODY133.limbs.index((0, 1))]
     person = standing133()

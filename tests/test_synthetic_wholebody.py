@@ -10,7 +10,7 @@ import pytest
 from wholebody.benchmarks.synthetic import Scene, SyntheticPerson, render_scene
 from wholebody.benchmarks.synthetic.body import Person, foot_shape, sample_person
 from wholebody.benchmarks.synthetic.head import ear_shape
-from wholebody.benchmarks.synthetic.wholebody import WHOLEBODY_ORDER, extra_joints
+from wholebody.benchmarks.synthetic.wholebody import WHOLEBODY_ORDER, extra_joints, extra_normals
 from wholebody.runtime.skeletons import DOPE, DOPE_TO_WHOLEBODY, WHOLEBODY133
 
 SEEDS = range(24)
@@ -126,6 +126,28 @@ def test_eyes_and_nose_are_not_seen_from_behind_but_both_ears_are() -> None:
     assert away >= 3
     assert ears >= 1  # long hair hides most
     assert looking > 30
+
+
+def test_eyes_look_where_their_lids_do_and_nothing_else_has_a_normal() -> None:
+    lids = np.zeros((84, 3))
+    lids[58:64], lids[52:58] = [0.6, 0, -0.8], [-0.6, 0, -0.8]  # left and right eye
+    normals = extra_normals(lids)
+    np.testing.assert_allclose(normals[:2], [[0.6, 0, -0.8], [-0.6, 0, -0.8]])
+    assert not normals[2:].any()
+
+
+def test_toes_are_seen_and_heels_are_hidden_by_feet_that_point_at_the_camera() -> None:
+    seen = []
+    for person in everybody():
+        inside = np.all((person.keypoints133 > -0.5) & (person.keypoints133 < 191.5), axis=1)
+        for ankle, toes_and_heel in ((15, [17, 18, 19]), (16, [20, 21, 22])):
+            big, _, heel = person.keypoints3d133[toes_and_heel, 2]
+            if person.visible133[ankle] and inside[toes_and_heel].all() and heel - big > 0.1:
+                seen.append(person.visible133[toes_and_heel])
+    big, small, heel = np.mean(seen, axis=0)
+    assert len(seen) > 30
+    assert min(big, small) > 0.85
+    assert heel < 0.5
 
 
 def test_the_truth_of_dopes_joints_is_what_networks_were_trained_on() -> None:
