@@ -1,0 +1,203 @@
+"""Accuracy on photographs: students that know the truth, half of it or nothing; and the real ones."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from wholebody.benchmarks.coco_accuracy import evaluate
+from wholebody.benchmarks.datasets.coco import CocoDataset, CocoPicture
+from wholebody.benchmarks.metrics.coco_ap import TruePeople
+from wholebody.runtime.errors import SourceError
+from wholebody.runtime.media import Image, write_image
+from wholebody.runtime.people import Floats, People
+from wholebody.runtime.skeletons import COCO17, DOPE, WHOLEBODY133, Skeleton
+
+SIZE = (200, 300)  # height, width
+BOXES = np.array([[10, 20, 110, 180], [150, 30, 260, 190], [5, 5, 295, 195]], np.float32)
+
+
+def true_people(skeleton: Skeleton, **changes: Any) -> TruePeople:
+    """Two people and a crowd around them."""
+    k = len(skeleton)
+    inside = np.random.default_rng(0).uniform(0, 1, (3, k, 2))
+    fields: dict[str, Any] = {
+        "boxes": BOXES,
+        "area": np.array([8000, 9000, 50000], np.float32),
+        "crowd": np.array([False, False, True]),
+        "keypoints": (BOXES[:, None, :2] + inside * (BOXES[:, None, 2:] - BOXES[:, None, :2])).astype(
+            np.float32
+        ),
+        "labelled": np.ones((3, k), np.bool_),
+    }
+    return TruePeople(**{**fields, **changes})
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Callable[..., CocoDataset]:
+    """`dataset(people, …)`: one black photograph for each, with these people marked in it."""
+
+    def make(*marked: TruePeople) -> CocoDataset:
+        pictures = []
+        for i, people in enumerate(marked):
+            path = tmp_path / f"{i}.png"
+            write_image(path, np.full((*SIZE, 3), i, np.uint8))
+            pictures.append(CocoPicture(i, path, SIZE[1], SIZE[0], people))
+        skeleton = COCO17 if marked[0].labelled.shape[1] == 17 else WHOLEBODY133
+        return CocoDataset(tmp_path / "x.json", skeleton, tuple(pictures))
+
+    return make
+
+
+class Knows:
+    """A student and detector that know these people, each picture's own; `given`: boxes it was asked for."""
+
+    def __init__(self, skeleton: Skeleton, *known: TruePeople, score: float = 1.0) -> None:
+        self.skeleton, self.known, self.score = skeleton, known, score
+        self.given: list[NDArray[np.float32]] = []
+
+    def detect(self, image: Image) -> tuple[Floats, Floats]:
+        people = self.known[image[0, 0, 0]]
+        return people.boxes[~people.crowd], np.full((~people.crowd).sum(), self.score, np.float32)
+
+    def __call__(self, image_bgr: Image, boxes: Floats | None = None) -> People:
+        truth = self.known[image_bgr[0, 0, 0]]
+        if boxes is None:
+            boxes, _ = self.detect(image_bgr)
+        else:
+            self.given.append(boxes)
+        own = [int(np.abs(truth.boxes - box).sum(axis=1).argmin()) for box in boxes][::-1]
+        n, k = len(own), len(self.skeleton)
+        keypoints = np.full((n, k, 2), np.nan, np.float32)
+        common = min(k, truth.keypoints.shape[1])
+        keypoints[:, :common] = truth.keypoints[own, :common]
+        scores = np.where(np.isfinite(keypoints[..., 0]), self.score, 0).astype(np.float32)
+        return People(
+            keypoints, scores, None, truth.boxes[own], np.full(n, self.score, np.float32), self.skeleton
+        )
+
+
+def nobody(image_bgr: Image, boxes: Floats | None = None) -> People:
+    return People.empty(COCO17)
+
+
+def detects_nothing(image: Image) -> tuple[Floats, Floats]:
+    return np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
+
+
+Make = Callable[..., CocoDataset]
+
+
+def test_nobody_is_found(dataset: Make) -> None:
+    report = evaluate(nobody, COCO17, dataset(true_people(COCO17)), detector=detects_nothing)
+    figures = report.parts["body"]
+    assert (figures.true_boxes.ap, figures.true_boxes.ar, figures.mean_oks) == (0, 0, 0)
+    assert figures.detected_boxes is not None
+    assert figures.detected_boxes.ap == 0
+    assert report.detector is not None
+    assert (report.detector.people, report.detector.found, report.detector.boxes) == (2, 0, 0)
+
+
+def test_nobody_is_marked(dataset: Make) -> None:
+    """The student is not asked, and nothing can be measured."""
+    empty = true_people(COCO17, labelled=np.zeros((3, 17), np.bool_))
+    student = Knows(COCO17, empty)
+    report = evaluate(student, COCO17, dataset(empty))
+    assert student.given == []
+    assert math.isnan(report.parts["body"].mean_oks)
+    assert report.to_dict()["parts"]["body"]["mean_oks"] is None
+    assert "| mean OKS, true boxes | – |" in report.markdown()
+
+
+def test_the_truth_is_perfect(dataset: Make) -> None:
+    """Whatever order the people come back in, and with a keypoint or two unlabelled."""
+    labelled = np.ones((3, 17), np.bool_)
+    labelled[0, 3:9] = False
+    pictures = true_people(COCO17), true_people(COCO17, labelled=labelled)
+    student = Knows(COCO17, *pictures)
+    report = evaluate(student, COCO17, dataset(*pictures), detector=student.detect)
+    figures = report.parts["body"]
+    assert list(report.parts) == ["body"]
+    assert figures.true_boxes == figures.detected_boxes
+    assert (figures.true_boxes.ap, figures.true_boxes.ar, figures.true_boxes.people) == (1, 1, 4)
+    assert figures.mean_oks == 1
+    assert report.detector is not None
+    assert (report.detector.recall, report.detector.all_recall, report.detector.boxes) == (1, 1, 4)
+    assert [boxes.tolist() for boxes in student.given] == [BOXES[:2].tolist()] * 2  # not the crowd's
+
+
+def test_wholebody_by_part(dataset: Make) -> None:
+    truth = true_people(WHOLEBODY133)
+    wrong = truth.keypoints.copy()
+    wrong[:, WHOLEBODY133.parts["left_hand"]] += 1000
+    report = evaluate(
+        Knows(WHOLEBODY133, true_people(WHOLEBODY133, keypoints=wrong)), WHOLEBODY133, dataset(truth)
+    )
+    assert list(report.parts) == ["body", "feet", "face", "left_hand", "right_hand", "whole"]
+    aps = {name: figures.true_boxes.ap for name, figures in report.parts.items()}
+    assert aps["left_hand"] == report.parts["left_hand"].mean_oks == 0
+    assert aps["body"] == aps["feet"] == aps["face"] == aps["right_hand"] == 1
+    assert report.parts["whole"].mean_oks == pytest.approx(112 / 133)
+    assert report.detector is None
+
+
+@pytest.mark.parametrize(("student", "marked"), [(COCO17, WHOLEBODY133), (WHOLEBODY133, COCO17)])
+def test_only_what_both_have_is_judged(dataset: Make, student: Skeleton, marked: Skeleton) -> None:
+    truth = true_people(marked)
+    report = evaluate(Knows(student, truth), student, dataset(truth))
+    assert list(report.parts) == ["body"]
+    assert report.parts["body"].mean_oks == 1
+
+
+def test_one_of_two_is_found(dataset: Make) -> None:
+    truth = true_people(COCO17)
+    first = true_people(COCO17, crowd=np.array([False, True, True]))
+    report = evaluate(Knows(COCO17, first), COCO17, dataset(truth), detector=Knows(COCO17, first).detect)
+    assert report.detector is not None
+    assert (report.detector.people, report.detector.found, report.detector.recall) == (2, 1, 0.5)
+    assert report.parts["body"].detected_boxes is not None
+    assert report.parts["body"].detected_boxes.ar == pytest.approx(0.5)
+
+
+def test_a_box_without_area_is_not_asked_for(dataset: Make) -> None:
+    boxes = BOXES.copy()
+    boxes[0, 2:] = boxes[0, :2]
+    truth = true_people(COCO17, boxes=boxes)
+    student = Knows(COCO17, truth)
+    report = evaluate(student, COCO17, dataset(truth))
+    assert [len(given) for given in student.given] == [1]
+    assert report.parts["body"].mean_oks == 0.5
+
+
+def test_as_json_and_as_markdown(dataset: Make) -> None:
+    truth = true_people(WHOLEBODY133)
+    student = Knows(WHOLEBODY133, truth)
+    report = evaluate(student, WHOLEBODY133, dataset(truth), detector=student.detect)
+    data = json.loads(json.dumps(report.to_dict(), allow_nan=False))
+    assert data["parts"]["left_hand"]["true_boxes"] == {"ap": 1, "ap_50": 1, "ap_75": 1, "ar": 1, "people": 2}
+    assert data["detector"] == {
+        "people": 2, "found": 2, "all_people": 2, "all_found": 2, "boxes": 2, "recall": 1, "all_recall": 1,
+    }  # fmt: skip
+    rows = [line for line in report.markdown().splitlines() if line.startswith("|")]
+    assert rows[0] == "|  | body | feet | face | left hand | right hand | whole |"
+    assert {row.count("|") for row in rows} == {8}
+    assert "found 2 of 2 people with labelled keypoints (recall 1.000)" in report.markdown()
+
+
+def test_what_is_refused(dataset: Make) -> None:
+    pictures = dataset(true_people(COCO17))
+    with pytest.raises(ValueError, match="skeleton dope139 cannot be judged on COCO"):
+        evaluate(nobody, DOPE, pictures)
+    write_image(pictures.pictures[0].path, np.zeros((300, 200, 3), np.uint8))
+    with pytest.raises(SourceError, match=r"0\.png is 200 x 300, but 300 x 200 was annotated"):
+        evaluate(nobody, COCO17, pictures)
+    pictures.pictures[0].path.write_bytes(b"")
+    with pytest.raises(SourceError):
+        evaluate(nobody, COCO17, pictures)
