@@ -69,10 +69,10 @@ def _figures_rows(boxes: str, figures: Sequence[AveragePrecision]) -> list[str]:
 
 
 def _recall_line(found: DetectorRecall) -> str:
+    own = f"with a box of their own {found.found}, {_number(found.recall_one_to_one)}"
     return (
-        f"The detector found {found.found} of {found.people} people with labelled keypoints (recall "
-        f"{_number(found.recall)}) and {found.all_found} of all {found.all_people} "
-        f"({_number(found.all_recall)}) with {found.boxes} boxes, at IoU {FOUND_IOU}."
+        f"The detector covers {found.covered} of {found.people} people with labelled keypoints (recall "
+        f"{_number(found.recall)}; {own}) with {found.boxes} boxes, at IoU {FOUND_IOU}."
     )
 
 

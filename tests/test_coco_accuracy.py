@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from wholebody.benchmarks.coco_accuracy import evaluate
 from wholebody.benchmarks.datasets.coco import CocoDataset, CocoPicture
 from wholebody.benchmarks.metrics.coco_ap import TruePeople
+from wholebody.benchmarks.metrics.detector_recall import detector_recall, pooled
 from wholebody.runtime.errors import SourceError
 from wholebody.runtime.media import Image, write_image
 from wholebody.runtime.people import Floats, People
@@ -63,8 +64,8 @@ class Knows:
         self.skeleton, self.known, self.score = skeleton, known, score
         self.given: list[NDArray[np.float32]] = []
 
-    def detect(self, image: Image) -> tuple[Floats, Floats]:
-        people = self.known[image[0, 0, 0]]
+    def detect(self, image_bgr: Image) -> tuple[Floats, Floats]:
+        people = self.known[image_bgr[0, 0, 0]]
         return people.boxes[~people.crowd], np.full((~people.crowd).sum(), self.score, np.float32)
 
     def __call__(self, image_bgr: Image, boxes: Floats | None = None) -> People:
@@ -88,7 +89,7 @@ def nobody(image_bgr: Image, boxes: Floats | None = None) -> People:
     return People.empty(COCO17)
 
 
-def detects_nothing(image: Image) -> tuple[Floats, Floats]:
+def detects_nothing(image_bgr: Image) -> tuple[Floats, Floats]:
     return np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
 
 
@@ -129,7 +130,7 @@ def test_the_truth_is_perfect(dataset: Make) -> None:
     assert (figures.true_boxes.ap, figures.true_boxes.ar, figures.true_boxes.people) == (1, 1, 4)
     assert figures.mean_oks == 1
     assert report.detector is not None
-    assert (report.detector.recall, report.detector.all_recall, report.detector.boxes) == (1, 1, 4)
+    assert (report.detector.recall, report.detector.recall_one_to_one, report.detector.boxes) == (1, 1, 4)
     assert [boxes.tolist() for boxes in student.given] == [BOXES[:2].tolist()] * 2  # not the crowd's
 
 
@@ -166,6 +167,15 @@ def test_one_of_two_is_found(dataset: Make) -> None:
     assert report.parts["body"].detected_boxes.ar == pytest.approx(0.5)
 
 
+def test_a_box_on_two_people_is_one_of_theirs() -> None:
+    boxes = np.array([[0, 0, 100, 100], [0, 10, 100, 110], [0, 0, 10, 10]], np.float32)
+    truth = true_people(COCO17, boxes=boxes)
+    recall = detector_recall(truth, boxes[:1], np.ones(1, np.float32))
+    assert (recall.people, recall.covered, recall.found) == (2, 2, 1)
+    assert (recall.recall, recall.recall_one_to_one) == (1, 0.5)
+    assert math.isnan(pooled([]).recall)
+
+
 def test_a_box_without_area_is_not_asked_for(dataset: Make) -> None:
     boxes = BOXES.copy()
     boxes[0, 2:] = boxes[0, :2]
@@ -183,12 +193,15 @@ def test_as_json_and_as_markdown(dataset: Make) -> None:
     data = json.loads(json.dumps(report.to_dict(), allow_nan=False))
     assert data["parts"]["left_hand"]["true_boxes"] == {"ap": 1, "ap_50": 1, "ap_75": 1, "ar": 1, "people": 2}
     assert data["detector"] == {
-        "people": 2, "found": 2, "all_people": 2, "all_found": 2, "boxes": 2, "recall": 1, "all_recall": 1,
+        "people": 2, "covered": 2, "found": 2, "boxes": 2, "recall": 1, "recall_one_to_one": 1,
     }  # fmt: skip
     rows = [line for line in report.markdown().splitlines() if line.startswith("|")]
     assert rows[0] == "|  | body | feet | face | left hand | right hand | whole |"
     assert {row.count("|") for row in rows} == {8}
-    assert "found 2 of 2 people with labelled keypoints (recall 1.000)" in report.markdown()
+    assert (
+        "covers 2 of 2 people with labelled keypoints (recall 1.000; with a box of their own 2, 1.000)"
+        in report.markdown()
+    )
 
 
 def test_what_is_refused(dataset: Make) -> None:

@@ -20,43 +20,42 @@ FOUND_IOU = 0.5
 
 @dataclass(frozen=True)
 class DetectorRecall:
-    """How many people a detector finds: one to one, best score first, at IoU 0.5.
+    """How many of the people with a labelled keypoint a detector finds, at IoU 0.5.
 
-    people, found   those with a labelled keypoint
-    all_people, all_found   these and those without, but no crowds
-    boxes           how many it answered with
+    covered   people on whom some box lies, be it one that lies on two
+    found     people with a box of their own: one to one, best score first
+    boxes     how many it answered with
     """
 
     people: int
+    covered: int
     found: int
-    all_people: int
-    all_found: int
     boxes: int
 
     @property
     def recall(self) -> float:
-        return self.found / self.people if self.people else math.nan
+        """The share of people who are covered."""
+        return self.covered / self.people if self.people else math.nan
 
     @property
-    def all_recall(self) -> float:
-        return self.all_found / self.all_people if self.all_people else math.nan
+    def recall_one_to_one(self) -> float:
+        return self.found / self.people if self.people else math.nan
 
     def to_dict(self) -> dict[str, int | float]:
         """The counts and both recalls."""
-        return {**asdict(self), "recall": self.recall, "all_recall": self.all_recall}
+        return {**asdict(self), "recall": self.recall, "recall_one_to_one": self.recall_one_to_one}
 
 
 def detector_recall(truth: TruePeople, boxes: Floats, score: Floats) -> DetectorRecall:
     """Of one picture: boxes (N, 4) pixels and score (N,) of what was detected in it."""
-    people = ~truth.crowd
-    matched = match(box_iou(boxes, truth.boxes[people]), score, FOUND_IOU)
-    judged, found = truth.judged()[people], np.zeros(int(people.sum()), np.bool_)
-    found[matched[matched != UNMATCHED]] = True
+    judged = truth.judged()
+    iou = box_iou(boxes, truth.boxes)
+    taken = match(iou[:, ~truth.crowd], score, FOUND_IOU)
+    found = np.flatnonzero(~truth.crowd)[taken[taken != UNMATCHED]]
     return DetectorRecall(
         people=int(judged.sum()),
-        found=int((found & judged).sum()),
-        all_people=len(found),
-        all_found=int(found.sum()),
+        covered=int((iou.max(axis=0, initial=0) >= FOUND_IOU)[judged].sum()),
+        found=int(judged[found].sum()),
         boxes=len(boxes),
     )
 
