@@ -15,7 +15,7 @@ import torch
 
 from wholebody import __version__
 from wholebody.export.certificate import Budget
-from wholebody.export.checkpoints import DopeCheckpoint
+from wholebody.export.dope_checkpoint import DopeCheckpoint
 from wholebody.export.onnx_graph import OPSET, to_onnx
 from wholebody.export.reference import with_proposals
 from wholebody.export.students.dope import JOINTS, MEAN, PARTS, STD, DopeConfig, DopeOutputs

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from wholebody.export.checkpoints import DopeCheckpoint
+from wholebody.export.dope_checkpoint import DopeCheckpoint
 from wholebody.export.students.dope import JOINTS, PARTS, Dope, DopeOutputs
 from wholebody.runtime.backends.backend import Array, TensorSpec
 

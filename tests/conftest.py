@@ -77,6 +77,28 @@ def golden_dope(shared: Path) -> Iterator[Callable[[str], GoldenDope]]:
         yield make
 
 
+@dataclass(frozen=True, eq=False)
+class GoldenRtmPose:
+    """A golden case of a top-down network: its checkpoint as a file, its picture, its numbers."""
+
+    checkpoint: Path
+    image: NDArray[np.uint8]
+    numbers: Mapping[str, Any]
+
+
+@pytest.fixture(scope="session")
+def golden_rtmpose(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], GoldenRtmPose]:
+    """`golden_rtmpose("t")`: the case of this size with its checkpoint, made once."""
+    folder, made = tmp_path_factory.mktemp("golden"), dict[str, GoldenRtmPose]()
+
+    def make(size: str) -> GoldenRtmPose:
+        if size not in made:
+            made[size] = _make_golden_rtmpose(shared, size, folder / f"rtmpose-{size}.pth")
+        return made[size]
+
+    return make
+
+
 @pytest.fixture(scope="session")
 def tiny_dope() -> Callable[..., Dope]:
     """`tiny_dope(proposals=5, …)`: a random DOPE network, one narrow block a stage, not folded."""
@@ -223,6 +245,26 @@ def _make_golden_dope(shared: Path, name: str, path: Path) -> GoldenDope:
     image = cv2.imread(str(shared / "data" / "images" / str(numbers["image"])))
     assert image is not None
     return GoldenDope(path, np.asarray(image, np.uint8), numbers)
+
+
+def _make_golden_rtmpose(shared: Path, size: str, path: Path) -> GoldenRtmPose:
+    import cv2
+    import numpy as np
+    import torch
+
+    from wholebody.export.students.rtmpose import RTMPOSE, RtmPose
+
+    recipe = _load_module(shared / "golden" / "recipe.py")
+    with np.load(shared / "golden" / "rtmpose" / f"rtmpose_{size}_256x192.npz", allow_pickle=False) as file:
+        numbers = {key: file[key] for key in file.files}
+    with torch.device("meta"):
+        shapes = {k: tuple(t.shape) for k, t in RtmPose(RTMPOSE[f"{size}-256x192"]).state_dict().items()}
+    seed = int(numbers["seed"])
+    state = {k: numbers.get(f"bn/{k}", recipe.tensor(k, shape, seed)) for k, shape in shapes.items()}
+    torch.save({"meta": {}, "state_dict": {k: torch.from_numpy(array) for k, array in state.items()}}, path)
+    image = cv2.imread(str(shared / "data" / "images" / str(numbers["image"])))
+    assert image is not None
+    return GoldenRtmPose(path, np.asarray(image, np.uint8), numbers)
 
 
 def _load_module(path: Path) -> Any:

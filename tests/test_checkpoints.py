@@ -12,7 +12,12 @@ import pytest
 import torch
 from torch import nn
 
-from wholebody.export.checkpoints import load_checkpoint, load_dope_checkpoint, load_student
+from wholebody.export.checkpoints import (
+    DopeCheckpoint,
+    RtmPoseCheckpoint,
+    load_checkpoint,
+    load_dope_checkpoint,
+)
 from wholebody.export.student_file import save_student
 from wholebody.export.students.dope import Dope
 from wholebody.runtime.errors import CheckpointError
@@ -143,11 +148,14 @@ def test_cut_short(checkpoint: dict[str, Any], save: Any, share: float) -> None:
     refused(path, "again")
 
 
-@pytest.mark.parametrize(
-    "content", [[1, 2], torch.zeros(3), {"model": {}}, {"state_dict": {}, "dope_kwargs": None}, {}]
-)
+@pytest.mark.parametrize("content", [{"model": {}}, {"state_dict": {}, "dope_kwargs": None}, {}])
 def test_another_kind_of_checkpoint(save: Any, content: Any) -> None:
     refused(save(content), "not a DOPE checkpoint")
+
+
+@pytest.mark.parametrize("content", [[1, 2], torch.zeros(3)])
+def test_no_dictionary(save: Any, content: Any) -> None:
+    refused(save(content), "not a dictionary")
 
 
 class Payload:
@@ -239,7 +247,7 @@ def test_either_layout_by_its_content(
     network = tiny_dope(candidates=1000)
     student = tmp_path / "student.bin"
     save_student(network, student, {"body": {"K": 2}}, half=False, name="tiny", licence="Apache-2.0")
-    ours, theirs = load_checkpoint(student), load_checkpoint(save(checkpoint))
+    ours, theirs = (load_checkpoint(path, DopeCheckpoint) for path in (student, save(checkpoint)))
     assert_same_answers(ours.network, theirs.network)
     assert ours.notes == {"name": "tiny", "licence": "Apache-2.0"}
     assert ours.ppi == {"body": {"K": 2}}
@@ -249,11 +257,12 @@ def test_either_layout_by_its_content(
 def test_a_student_is_folded_as_trained(tiny_dope: Callable[..., Dope], tmp_path: Path) -> None:
     network = tiny_dope(c4_stride=8, bn_eps=1e-3)
     save_student(network, tmp_path / "s.safetensors", {}, half=False)
-    folded = load_student(tmp_path / "s.safetensors")
+    folded = load_checkpoint(tmp_path / "s.safetensors", DopeCheckpoint)
     assert folded.config == network.config
     assert not any(isinstance(m, nn.BatchNorm2d) for m in folded.network.modules())
     assert_same_answers(folded.network, network)
-    assert_same_answers(load_student(tmp_path / "s.safetensors", fold=False).network, network, 0)
+    plain = load_checkpoint(tmp_path / "s.safetensors", DopeCheckpoint, fold=False)
+    assert_same_answers(plain.network, network, 0)
 
 
 def test_a_student_of_other_tensors_is_refused(tiny_dope: Callable[..., Dope], tmp_path: Path) -> None:
@@ -263,4 +272,19 @@ def test_a_student_of_other_tensors_is_refused(tiny_dope: Callable[..., Dope], t
     with pytest.raises(
         CheckpointError, match=r"hand_anchor_poses has shape \(9, 21, 5\), expected \(4, 21, 5\)"
     ):
-        load_student(tmp_path / "s.safetensors")
+        load_checkpoint(tmp_path / "s.safetensors")
+
+
+# --- families -------------------------------------------------------------------------------------
+
+
+def test_another_family_than_asked_for(tiny_dope: Callable[..., Dope], tmp_path: Path) -> None:
+    save_student(tiny_dope(), tmp_path / "s.safetensors", {})
+    with pytest.raises(CheckpointError, match="this is DOPE, not RTMPose or DWPose"):
+        load_checkpoint(tmp_path / "s.safetensors", RtmPoseCheckpoint)
+
+
+@pytest.mark.parametrize("content", [{}, {"state_dict": {"conv.weight": torch.zeros(1)}}, {"model": 1}])
+def test_no_family_at_all(save: Any, content: Any) -> None:
+    with pytest.raises(CheckpointError, match="no family known here"):
+        load_checkpoint(save(content))

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from wholebody.export.checkpoints import load_dope_checkpoint
+from wholebody.export.students.batch_norm import fold_batch_norm
 from wholebody.export.students.dope import JOINTS, PARTS, Dope, DopeConfig
-from wholebody.export.students.resnet_c4 import ResNetC4, fold_batch_norm
+from wholebody.export.students.resnet_c4 import ResNetC4
 from wholebody.runtime.geometry import letterbox, preprocess
 from wholebody.runtime.spec import InputSpec
 

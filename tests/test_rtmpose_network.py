@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from wholebody.export.openmmlab import load_openmmlab
 from wholebody.export.students.cspnext import Block, CspNext, blocks_of
 from wholebody.export.students.rtmpose import MEAN, RTMPOSE, STD, RtmPose, RtmPoseConfig, ScaleNorm, attend
 
@@ -94,42 +94,26 @@ def test_keys_of_the_head() -> None:
 
 
 @pytest.mark.parametrize("size", ["t", "s"])
-def test_golden_case(shared: Path, size: str) -> None:
-    with np.load(shared / "golden" / "rtmpose" / f"rtmpose_{size}_256x192.npz") as case:
-        network = golden_network(shared, size, case)
-        source = cv2.imread(str(shared / "data" / "images" / str(case["image"])))
-        assert source is not None
-        with torch.inference_mode():
-            x, y = network(torch.from_numpy(golden_crops(source, case)))
-        np.testing.assert_allclose(x.numpy(), case["simcc_x"], rtol=0, atol=2e-4)
-        np.testing.assert_allclose(y.numpy(), case["simcc_y"], rtol=0, atol=2e-4)
-        keypoints = torch.stack([x.argmax(2), y.argmax(2)], dim=2).numpy() / network.config.split
-        apart = np.abs(keypoints - case["keypoints_input"]).max(axis=2)
-        assert apart.max() <= 0.51
-        assert (apart < 1e-3).mean() > 0.99
-        scores = torch.minimum(x.amax(2), y.amax(2)).numpy()
-        np.testing.assert_allclose(scores, case["keypoint_scores"], rtol=0, atol=2e-4)
+def test_golden_case(golden_rtmpose: Callable[[str], Any], size: str) -> None:
+    case = golden_rtmpose(size)
+    network, numbers = load_openmmlab(case.checkpoint).network, case.numbers
+    with torch.inference_mode():
+        x, y = network(torch.from_numpy(golden_crops(case)))
+    np.testing.assert_allclose(x.numpy(), numbers["simcc_x"], rtol=0, atol=2e-4)
+    np.testing.assert_allclose(y.numpy(), numbers["simcc_y"], rtol=0, atol=2e-4)
+    keypoints = torch.stack([x.argmax(2), y.argmax(2)], dim=2).numpy() / network.config.split
+    apart = np.abs(keypoints - numbers["keypoints_input"]).max(axis=2)
+    assert apart.max() <= 0.51
+    assert (apart < 1e-3).mean() > 0.99
+    scores = torch.minimum(x.amax(2), y.amax(2)).numpy()
+    np.testing.assert_allclose(scores, numbers["keypoint_scores"], rtol=0, atol=2e-4)
 
 
-def golden_network(shared: Path, size: str, case: Any) -> RtmPose:
-    recipe = load_module(shared / "golden" / "recipe.py")
-    with torch.device("meta"):
-        network = RtmPose(RTMPOSE[f"{size}-256x192"])
-    state = {
-        key: case[f"bn/{key}"]
-        if f"bn/{key}" in case.files
-        else recipe.tensor(key, tensor.shape, int(case["seed"]))
-        for key, tensor in network.state_dict().items()
-    }
-    network.load_state_dict({key: torch.from_numpy(array) for key, array in state.items()}, assign=True)
-    return network.eval()
-
-
-def golden_crops(source: np.ndarray, case: Any) -> np.ndarray:
-    width, height = (int(side) for side in case["input_wh"])
-    warps = [source_to_crop(box, width, height) for box in case["boxes_xyxy"].astype(np.float64)]
-    np.testing.assert_allclose(warps, case["warp"], rtol=0, atol=1e-3)
-    cut = [cv2.warpAffine(source, warp, (width, height), flags=cv2.INTER_LINEAR) for warp in warps]
+def golden_crops(case: Any) -> np.ndarray:
+    width, height = (int(side) for side in case.numbers["input_wh"])
+    warps = [source_to_crop(box, width, height) for box in case.numbers["boxes_xyxy"].astype(np.float64)]
+    np.testing.assert_allclose(warps, case.numbers["warp"], rtol=0, atol=1e-3)
+    cut = [cv2.warpAffine(case.image, warp, (width, height), flags=cv2.INTER_LINEAR) for warp in warps]
     rgb = np.stack(cut)[..., ::-1].astype(np.float32)
     pixels = (rgb - np.array(MEAN, np.float32)) / np.array(STD, np.float32)
     return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2), np.float32)
@@ -141,15 +125,6 @@ def source_to_crop(box: np.ndarray, width: int, height: int) -> np.ndarray:
     centre, side = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) * 1.25
     zoom = min(width / side[0], height / side[1])
     return np.array([[zoom, 0, width / 2 - zoom * centre[0]], [0, zoom, height / 2 - zoom * centre[1]]])
-
-
-def load_module(path: Path) -> Any:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 # --- the whole ------------------------------------------------------------------------------------

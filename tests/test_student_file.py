@@ -13,8 +13,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from wholebody.export.student_file import read_student, save_student
+from wholebody.export.students.batch_norm import fold_batch_norm
 from wholebody.export.students.dope import Dope
-from wholebody.export.students.resnet_c4 import fold_batch_norm
 from wholebody.runtime.errors import CheckpointError
 
 

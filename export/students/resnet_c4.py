@@ -1,18 +1,15 @@
 """ResNet bottleneck trunk, split as DOPE uses it: C1..C4 on the picture, C5 on each region of interest.
 
 He et al., "Deep residual learning for image recognition", 2016; the stride sits on the 3x3 convolution (as in
-every published DOPE checkpoint). BatchNorm is frozen at inference, so `fold_batch_norm` writes it into the
-convolutions.
+every published DOPE checkpoint).
 """
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import torch
 from torch import Tensor, nn
 
-__all__ = ["ResNetC4", "fold_batch_norm"]
+__all__ = ["ResNetC4"]
 
 EXPANSION = 4
 HEAD_CELLS = 4  # C5 of a 7 x 7 region is 4 x 4
@@ -90,32 +87,3 @@ class ResNetC4(nn.Module):
 def _stage(channels: int, width: int, blocks: int, stride: int, eps: float) -> nn.Sequential:
     first = Bottleneck(channels, width, stride, eps)
     return nn.Sequential(first, *(Bottleneck(width * EXPANSION, width, 1, eps) for _ in range(blocks - 1)))
-
-
-def fold_batch_norm(module: nn.Module) -> None:
-    """Write every BatchNorm's running statistics into the convolution before it, in place; float64 inside."""
-    for (name, child), (norm_name, norm) in pairwise(list(module.named_children())):
-        if isinstance(child, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-            setattr(module, name, _folded(child, norm))
-            setattr(module, norm_name, nn.Identity())
-    for _, child in module.named_children():
-        fold_batch_norm(child)
-
-
-def _folded(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    scale = norm.weight.double() / torch.sqrt(norm.running_var.double() + norm.eps)
-    folded = nn.Conv2d(
-        conv.in_channels, conv.out_channels, _pair(conv.kernel_size), _pair(conv.stride), _pair(conv.padding)
-    )
-    with torch.no_grad():
-        folded.weight.copy_(conv.weight.double() * scale[:, None, None, None])
-        assert folded.bias is not None
-        folded.bias.copy_(norm.bias.double() - norm.running_mean.double() * scale)
-    return folded.train(conv.training)
-
-
-def _pair(value: str | tuple[int, ...]) -> tuple[int, int]:
-    assert not isinstance(value, str)
-    return value[0], value[1]

@@ -25,7 +25,7 @@ __all__ = ["MEAN", "RTMPOSE", "STD", "RtmPose", "RtmPoseConfig", "SimCC"]
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # ImageNet's, of RGB in 0..255
 NORM_FLOOR = 1e-5  # least norm that ScaleNorm divides by
 FRACTIONS = ("deepen", "widen", "split", "expansion", "bn_eps")
-MOST = 100_000  # no number of a network's size is larger; a damaged one would only fill the memory
+MOST, MOST_FRACTION = 10_000, 16  # nothing is larger; a damaged number would only fill the memory
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,9 @@ class RtmPoseConfig:
 
 def _check_number(name: str, value: float) -> None:
     """Above zero; the fields of FRACTIONS need not be whole."""
-    kinds = (int, float) if name in FRACTIONS else (int,)
-    if type(value) not in kinds or not 0 < value <= MOST:
-        raise ValueError(f"{name} is {value!r:.80}; allowed is {kinds[-1].__name__} above 0, to {MOST}")
+    kinds, most = ((int, float), MOST_FRACTION) if name in FRACTIONS else ((int,), MOST)
+    if type(value) not in kinds or not 0 < value <= most:
+        raise ValueError(f"{name} is {value!r:.80}; allowed is {kinds[-1].__name__} above 0, to {most}")
 
 
 SIZES = {"t": (0.167, 0.375), "s": (0.33, 0.5), "m": (0.67, 0.75), "l": (1.0, 1.0), "x": (1.33, 1.25)}
