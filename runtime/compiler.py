@@ -24,10 +24,18 @@ FLAGS = ("-std=c++17", "-fmad=false")
 
 
 def source(file: str) -> str:
-    """The text of a kernel's source file in runtime/kernels, with what it includes from there."""
-    folder = resources.files("wholebody.runtime.kernels")
-    text = folder.joinpath(file).read_text("utf-8")
-    return re.sub(r'^#include "(\w+\.cuh)"$', lambda found: source(found[1]), text, flags=re.MULTILINE)
+    """The text of a kernel's source file in runtime/kernels, with what it includes from there, each once."""
+    folder, seen = resources.files("wholebody.runtime.kernels"), set[str]()
+
+    def include(found: re.Match[str]) -> str:
+        return "" if found[1] in seen else read(found[1])
+
+    def read(name: str) -> str:
+        seen.add(name)
+        text = folder.joinpath(name).read_text("utf-8")
+        return re.sub(r'^#include "(\w+\.cuh)"$', include, text, flags=re.MULTILINE)
+
+    return read(file)
 
 
 def cubin(file: str, arch: str) -> bytes:

@@ -166,19 +166,15 @@ class Cuda:
 
     # --- kernels ------------------------------------------------------------------------------------------
 
-    def launch(
-        self, kernel: Kernel, grid: Sequence[int], block: Sequence[int], *arguments: Any, shared: int = 0
-    ) -> None:
-        """Run a kernel over `grid` blocks of `block` threads with `shared` bytes of dynamic shared memory.
+    def launch(self, kernel: Kernel, grid: Sequence[int], block: Sequence[int], *arguments: Any) -> None:
+        """Run a kernel over `grid` blocks of `block` threads.
 
         It is compiled on first use and kept, in this object and on disk.
         """
         values = [a.pointer if isinstance(a, DeviceArray) else a for a in arguments]
         with self.active():
             function = self._kernels.get(kernel) or self._load(kernel)
-            function.prepared_async_call(
-                _three(grid), _three(block), self.stream, *values, shared_size=shared
-            )
+            function.prepared_async_call(_three(grid), _three(block), self.stream, *values)
 
     def load(self, *kernels: Kernel) -> None:
         """Compile them now instead of at their first launch, which a graph cannot wait for."""

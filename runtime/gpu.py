@@ -77,7 +77,7 @@ class DeviceArray:
 class Kernel:
     """A `__global__` function of a source file in runtime/kernels.
 
-    arguments  one letter each: P for a DeviceArray, i for an int32, f for a float32
+    arguments  one letter each: P for a DeviceArray, i for an int32, f for a float32, d for a float64
     """
 
     file: str
@@ -107,10 +107,8 @@ class Gpu(Protocol):
         """Set every byte of it."""
         ...
 
-    def launch(
-        self, kernel: Kernel, grid: Sequence[int], block: Sequence[int], *arguments: Any, shared: int = 0
-    ) -> None:
-        """Run a kernel over `grid` blocks of `block` threads with `shared` bytes of dynamic shared memory."""
+    def launch(self, kernel: Kernel, grid: Sequence[int], block: Sequence[int], *arguments: Any) -> None:
+        """Run a kernel over `grid` blocks of `block` threads."""
         ...
 
     def synchronize(self) -> None:
