@@ -22,7 +22,7 @@ MAY_IMPORT = {
 }
 RUNTIME_LIBRARIES = {"numpy", "cv2"}
 # Heavy libraries in the runtime, each in the one file that needs it; the doctor tries to import them.
-RUNTIME_HOMES = {"onnxruntime": "runtime/backends/onnxrt.py"}
+RUNTIME_HOMES = {"onnxruntime": "runtime/backends/onnxrt.py", "tensorrt": "runtime/backends/trt.py"}
 DOCTOR = "runtime/doctor.py"
 TORCH_LAYERS = {"export", "distill"}
 

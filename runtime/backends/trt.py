@@ -1,0 +1,307 @@
+"""TensorRT: a built engine on one NVIDIA GPU.
+
+An engine runs in execution contexts, one per set of input shapes, because a CUDA graph is valid only for the
+context and the shapes it was captured with. The contexts share scratch memory and buffers, as one call runs
+at a time. Nothing is allocated on the GPU once every shape was seen.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorrt as trt  # type: ignore  # has no types, and is on few machines
+
+from wholebody.runtime.backends.backend import Array, TensorSpec
+from wholebody.runtime.backends.trt_execution import Execution, Growing, part
+from wholebody.runtime.backends.trt_versions import create_shared_context, device_memory, has, require
+from wholebody.runtime.cuda import Cuda
+from wholebody.runtime.errors import ArtefactError, BackendError
+from wholebody.runtime.gpu import DeviceArray
+from wholebody.runtime.plan import Plan, read_plan
+
+__all__ = ["Log", "TensorRT"]
+
+log = logging.getLogger(__name__)
+
+CONTEXTS = 32  # sets of shapes kept ready; the one unused for longest makes room
+
+Shape = tuple[int, ...]
+Shapes = tuple[Shape, ...]
+
+_DTYPES = {
+    "FLOAT": np.float32, "HALF": np.float16, "INT8": np.int8, "INT32": np.int32, "INT64": np.int64,
+    "BOOL": np.bool_, "UINT8": np.uint8,
+}  # fmt: skip
+
+
+class Log(trt.ILogger):  # type: ignore[misc]  # TensorRT has no types
+    """TensorRT's messages in Python's log, and its last errors: its calls tell only that they failed."""
+
+    def __init__(self) -> None:
+        trt.ILogger.__init__(self)
+        self.errors: list[str] = []
+
+    def log(self, severity: Any, msg: str) -> None:
+        """Called by TensorRT, from any thread."""
+        text = " ".join(msg.split())
+        if severity in (trt.ILogger.Severity.INTERNAL_ERROR, trt.ILogger.Severity.ERROR):
+            self.errors = [*self.errors[-19:], text]
+            log.debug("TensorRT: %s", text)  # what comes of it is raised by whoever called
+        elif severity == trt.ILogger.Severity.WARNING:
+            log.info("TensorRT: %s", text)
+
+    def last(self) -> str:
+        """What went wrong last, in one line."""
+        return self.errors[-1][:300] if self.errors else "TensorRT does not say why"
+
+
+class TensorRT:
+    """An engine on a GPU: a Backend for NumPy arrays, and `enqueue` for arrays that are on the GPU already.
+
+    engine  a file of `wholebody build`, with its sidecar beside it
+    cuda    the GPU to run on, shared with kernels and other engines; None opens `device`
+    graphs  replay CUDA graphs, which spares most of the time it takes the CPU to start a network;
+            `graph_failure` tells why they are not used, where that is so
+
+    Safe to call from any thread; calls take turns. Raises ArtefactError for an engine that is damaged or not
+    for this GPU or this TensorRT, BackendError where the driver, the GPU or its memory is missing.
+    """
+
+    fallback: str | None = None
+
+    def __init__(
+        self, engine: str | Path, *, cuda: Cuda | None = None, device: int = 0, graphs: bool = True
+    ) -> None:
+        path = Path(engine)
+        self.plan, data = read_plan(path)
+        self.cuda = cuda or Cuda(device)  # asks the driver first: without one, trt.Runtime ends the process
+        self.name = f"tensorrt:{trt.__version__}"
+        self.graphs = graphs
+        self._log = Log()
+        _refuse(path, self.plan, self.cuda)
+        with self.cuda.active():
+            self._open(path, data)
+            self._allocate()
+
+    def _open(self, path: Path, data: bytes) -> None:
+        trt.init_libnvinfer_plugins(self._log, "")
+        self._runtime = trt.Runtime(self._log)
+        if self.plan.version_compatible and has(trt, "code in a plan"):
+            self._runtime.engine_host_code_allowed = True  # the lean runtime that travels in such a plan
+        self._engine = self._runtime.deserialize_cuda_engine(data)
+        if self._engine is None:
+            raise ArtefactError(
+                f"{path}: TensorRT cannot read it ({self._log.last()}): `{self.plan.rebuild(path)}`"
+            )
+        if self.plan.stripped:
+            _refit(self._engine, path.with_name(self.plan.onnx), self._log)
+
+    def _allocate(self) -> None:
+        """Scratch memory, inputs and outputs as large as the profile allows."""
+        engine = self._engine
+        names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
+        modes = {name: engine.get_tensor_mode(name) for name in names}
+        self.inputs = tuple(_spec(engine, n) for n in names if modes[n] == trt.TensorIOMode.INPUT)
+        self.outputs = tuple(_spec(engine, n) for n in names if modes[n] == trt.TensorIOMode.OUTPUT)
+        profile = [engine.get_tensor_profile_shape(spec.name, 0) for spec in self.inputs]
+        self._smallest = tuple(tuple(smallest) for smallest, _, _ in profile)
+        self._largest = tuple(tuple(largest) for _, _, largest in profile)
+        self._scratch = self.cuda.empty(max(1, device_memory(trt, engine)), np.uint8)
+        self._host: dict[str, Array] = {}
+        self._device: dict[str, DeviceArray] = {}
+        self._growing: dict[str, tuple[Growing, _Allocator]] = {}  # TensorRT does not keep them
+        self._executions: OrderedDict[Shapes, Execution] = OrderedDict()
+        for spec, shape in zip(self.inputs, self._largest, strict=True):
+            self._device[spec.name] = self.cuda.empty(shape, spec.dtype)
+        self._execution(self._largest)
+
+    # --- NumPy in, NumPy out ------------------------------------------------------------------------------
+
+    def __call__(self, *inputs: Array) -> tuple[Array, ...]:
+        """One array per input, one new array per output; raises BackendError where they do not fit.
+
+        An input may also be on the GPU, as an object with a `__cuda_array_interface__` on which nothing is
+        left to be done; it is then used where it is.
+        """
+        with self.cuda.active():
+            answers = self.enqueue(*self._on_device(inputs))
+            hosts = [self._pinned(s, array.shape) for s, array in zip(self.outputs, answers, strict=True)]
+            for array, host in zip(answers, hosts, strict=True):
+                self.cuda.copy_out(array, host)
+            self.cuda.synchronize()
+            return tuple(host.copy() for host in hosts)
+
+    def _on_device(self, inputs: Sequence[Any]) -> list[DeviceArray]:
+        arrays = []
+        buffers = self.input_buffers(*(tuple(array.shape) for array in inputs))
+        for spec, array, buffer in zip(self.inputs, inputs, buffers, strict=True):
+            if array.dtype != spec.dtype and not hasattr(array, "__cuda_array_interface__"):
+                raise BackendError(f"{spec.name} is {array.dtype}; this engine takes {spec.dtype}")
+            if hasattr(array, "__cuda_array_interface__"):
+                arrays.append(DeviceArray.of(array))
+                continue
+            staged = self._pinned(spec, buffer.shape)
+            np.copyto(staged, array)
+            self.cuda.copy_in(staged, buffer)
+            arrays.append(buffer)
+        return arrays
+
+    def _pinned(self, spec: TensorSpec, shape: Shape) -> Array:
+        """The memory that is kept pinned for a tensor, in this shape."""
+        size = math.prod(shape)
+        kept = self._host.get(spec.name)
+        if kept is None or kept.size < size:
+            largest = self._device[spec.name].size if spec.name in self._device else size
+            kept = self._host[spec.name] = self.cuda.pinned(max(1, size, largest), spec.dtype)
+        return kept[:size].reshape(shape)
+
+    # --- on the GPU ---------------------------------------------------------------------------------------
+
+    def input_buffers(self, *shapes: Shape) -> tuple[DeviceArray, ...]:
+        """The engine's own input memory in these shapes, for kernels to write into; it stays where it is.
+
+        Raises BackendError for shapes outside the engine's profile.
+        """
+        self._check(shapes)
+        return tuple(
+            part(self._device[spec.name], tuple(shape))
+            for spec, shape in zip(self.inputs, shapes, strict=True)
+        )
+
+    def enqueue(self, *inputs: DeviceArray) -> tuple[DeviceArray, ...]:
+        """Ask for one run in the stream of `cuda`; the answers are there once the stream is that far.
+
+        inputs must not change before that; the answers lie in memory that the next run overwrites. Raises
+        BackendError where the inputs do not fit or the GPU fails.
+        """
+        shapes = tuple(array.shape for array in inputs)
+        self._check(shapes)
+        for spec, array in zip(self.inputs, inputs, strict=True):
+            if array.dtype != spec.dtype:
+                raise BackendError(f"{spec.name} is {array.dtype}; this engine takes {spec.dtype}")
+        with self.cuda.active():
+            try:
+                return self._execution(shapes).run(inputs, graphs=self.graphs)
+            except BackendError:
+                self._executions.clear()  # the next frame starts afresh
+                raise
+
+    @property
+    def graph_failure(self) -> str | None:
+        """Why CUDA graphs are not used for one of the shapes seen so far; None where they are."""
+        if not self.graphs:
+            return "not asked for"
+        return next((e.graph_failure for e in self._executions.values() if e.graph_failure), None)
+
+    def _check(self, shapes: Sequence[Shape]) -> None:
+        if len(shapes) != len(self.inputs):
+            raise BackendError(f"{len(shapes)} inputs; this engine takes {len(self.inputs)}")
+        for spec, low, shape, high in zip(self.inputs, self._smallest, shapes, self._largest, strict=True):
+            if len(shape) != len(low) or not all(
+                a <= b <= c for a, b, c in zip(low, shape, high, strict=True)
+            ):
+                raise BackendError(
+                    f"{spec.name} is {_x(shape)}; the engine's profile holds {_x(low)} to {_x(high)}: hand "
+                    "over what fits, or build it with another --batch or --shape"
+                )
+
+    def _execution(self, shapes: Shapes) -> Execution:
+        if shapes in self._executions:
+            self._executions.move_to_end(shapes)
+            return self._executions[shapes]
+        if len(self._executions) >= CONTEXTS:
+            self.cuda.synchronize()  # the one that goes may still run
+            self._executions.popitem(last=False)
+        context = create_shared_context(trt, self._engine, self._scratch.pointer, self._scratch.nbytes)
+        if context is None:
+            raise self._failed()
+        names = [spec.name for spec in self.inputs]
+        for name, shape in zip(names, shapes, strict=True):
+            if not context.set_input_shape(name, shape):
+                raise self._failed()
+        outputs = {spec.name: self._output(context, spec) for spec in self.outputs}
+        made = self._executions[shapes] = Execution(context, self.cuda, names, outputs, self._failed)
+        return made
+
+    def _output(self, context: Any, spec: TensorSpec) -> DeviceArray | Growing:
+        """Where a context puts an output; the first context, of the largest shapes, makes the memory."""
+        shape = tuple(int(side) for side in context.get_tensor_shape(spec.name))
+        if min(shape, default=0) < 0:
+            if spec.name not in self._growing:
+                memory = Growing(self.cuda, spec.dtype)
+                self._growing[spec.name] = memory, _Allocator(memory)
+            growing, allocator = self._growing[spec.name]
+            context.set_output_allocator(spec.name, allocator)
+            return growing
+        kept = self._device.get(spec.name)
+        if kept is None or kept.size < math.prod(shape):
+            kept = self._device[spec.name] = self.cuda.empty(shape, spec.dtype)
+        return part(kept, shape)
+
+    def _failed(self) -> BackendError:
+        return BackendError(f"{self.name} failed, and this frame is lost: {self._log.last()}")
+
+    def __repr__(self) -> str:
+        return f"TensorRT({self.plan.onnx!r} on {self.cuda.name}, {self.name})"
+
+
+class _Allocator(trt.IOutputAllocator):  # type: ignore[misc]  # TensorRT has no types
+    """Gives TensorRT the memory for an output whose shape only the run tells."""
+
+    def __init__(self, memory: Growing) -> None:
+        trt.IOutputAllocator.__init__(self)
+        self._memory = memory
+
+    def reallocate_output(self, tensor_name: str, memory: int, size: int, alignment: int) -> int:
+        """Called by TensorRT 8."""
+        return self._memory.reserve(size)
+
+    def reallocate_output_async(
+        self, tensor_name: str, memory: int, size: int, alignment: int, stream: int
+    ) -> int:
+        """Called by TensorRT 10 and newer."""
+        return self._memory.reserve(size)
+
+    def notify_shape(self, tensor_name: str, shape: Any) -> None:
+        """Called once the shape is known, before `execute_async_v3` is back."""
+        self._memory.shape = tuple(int(side) for side in shape)
+
+
+def _refuse(path: Path, plan: Plan, cuda: Cuda) -> None:
+    reason = plan.refusal(tensorrt=trt.__version__, gpu=cuda.name, capability=cuda.capability)
+    if reason:
+        raise ArtefactError(f"{path}: {reason}: `{plan.rebuild(path)}`")
+
+
+def _refit(engine: Any, onnx: Path, messages: Log) -> None:
+    """Put the weights back into an engine that was built without them."""
+    require(trt, "refit from onnx")
+    if not onnx.is_file():
+        raise ArtefactError(
+            f"the engine was built without weights, and {onnx} is not beside it: copy it there"
+        )
+    refitter = trt.Refitter(engine, messages)
+    parser = trt.OnnxParserRefitter(refitter, messages)
+    if not (parser.refit_from_bytes(onnx.read_bytes(), str(onnx)) and refitter.refit_cuda_engine()):
+        raise ArtefactError(f"the weights of {onnx} do not fit the engine: {messages.last()}")
+
+
+def _spec(engine: Any, name: str) -> TensorSpec:
+    kind, place = engine.get_tensor_dtype(name).name, engine.get_tensor_location(name)
+    if kind not in _DTYPES or place != trt.TensorLocation.DEVICE:
+        raise BackendError(
+            f"{name} is a {kind} tensor in {place.name.lower()} memory; allowed are {', '.join(_DTYPES)} in "
+            "device memory: export without it"
+        )
+    shape = tuple(None if side < 0 else int(side) for side in engine.get_tensor_shape(name))
+    return TensorSpec(name, shape, np.dtype(_DTYPES[kind]))
+
+
+def _x(shape: Shape) -> str:
+    return "x".join(map(str, shape)) or "one number"

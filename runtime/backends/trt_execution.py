@@ -1,0 +1,123 @@
+"""One execution context of a TensorRT engine: fixed input shapes, its outputs, and its CUDA graphs."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from wholebody.runtime.cuda import Cuda, Graph
+from wholebody.runtime.errors import BackendError
+from wholebody.runtime.gpu import DeviceArray
+
+__all__ = ["Execution", "Growing", "part"]
+
+log = logging.getLogger(__name__)
+
+GRAPHS = 4  # for so many sets of input addresses, such as the buffers of a ring
+
+Shape = tuple[int, ...]
+
+
+class Growing:
+    """GPU memory for one output whose size only a run tells; it is kept and grows where it must."""
+
+    def __init__(self, cuda: Cuda, dtype: Any) -> None:
+        self._cuda = cuda
+        self._memory = cuda.empty(1, dtype)
+        self.shape: Shape = (0,)
+
+    def reserve(self, size: int) -> int:
+        """The address of at least `size` bytes; 0 where there is no such memory."""
+        if size > self._memory.nbytes:
+            try:
+                items = -(-size // self._memory.dtype.itemsize)
+                self._memory = self._cuda.empty(items, self._memory.dtype)
+            except BackendError as error:  # this is called from C++, which no exception may cross
+                log.error("%s", error)
+                return 0
+        return self._memory.pointer
+
+    @property
+    def array(self) -> DeviceArray:
+        return part(self._memory, self.shape)
+
+
+class Execution:
+    """Runs an engine for inputs of fixed shapes.
+
+    context  the execution context, whose input shapes are set already
+    inputs   the inputs' names
+    outputs  where each output goes, by its name
+    failed   makes the error that tells why TensorRT failed
+    """
+
+    def __init__(
+        self,
+        context: Any,
+        cuda: Cuda,
+        inputs: Sequence[str],
+        outputs: dict[str, DeviceArray | Growing],
+        failed: Callable[[], BackendError],
+    ) -> None:
+        self._context, self._cuda, self._inputs, self._failed = context, cuda, inputs, failed
+        self._outputs = outputs
+        self._stream = int(cuda.stream.handle)
+        self._bound: Shape = ()
+        self._graphs: dict[Shape, Graph] = {}
+        # A size that only the run tells makes the CPU wait for the GPU in its midst, which no graph can hold.
+        self.graph_failure = "outputs of unknown size" if self._growing() else None
+        for name, output in outputs.items():
+            if isinstance(output, DeviceArray):
+                context.set_tensor_address(name, output.pointer)
+
+    def _growing(self) -> bool:
+        return any(isinstance(output, Growing) for output in self._outputs.values())
+
+    def run(self, inputs: Sequence[DeviceArray], *, graphs: bool) -> tuple[DeviceArray, ...]:
+        """Ask for one run; a graph is captured when the same addresses come a second time in a row."""
+        pointers = tuple(array.pointer for array in inputs)
+        if graphs and pointers in self._graphs:
+            self._graphs[pointers].launch()
+        elif graphs and pointers == self._bound and self._may_capture():
+            self._capture(pointers)
+        else:
+            self._bind(pointers)
+            self._execute()
+        return tuple(o.array if isinstance(o, Growing) else o for o in self._outputs.values())
+
+    def _bind(self, pointers: Shape) -> None:
+        if pointers == self._bound:
+            return
+        for name, pointer in zip(self._inputs, pointers, strict=True):
+            if not self._context.set_tensor_address(name, pointer):
+                raise self._failed()
+        self._bound = pointers
+
+    def _execute(self) -> None:
+        if not self._context.execute_async_v3(self._stream):
+            raise self._failed()
+
+    def _may_capture(self) -> bool:
+        return self.graph_failure is None and len(self._graphs) < GRAPHS
+
+    def _capture(self, pointers: Shape) -> None:
+        """Keep this run as a graph, and run; without a graph where the network cannot be captured."""
+        try:
+            with self._cuda.capture() as graph:
+                self._execute()
+        except BackendError as error:
+            self.graph_failure = str(error)
+            log.info("CUDA graphs are not used: %s", error)
+            self._execute()
+            return
+        self._graphs[pointers] = graph
+        graph.launch()
+
+
+def part(memory: DeviceArray, shape: Shape) -> DeviceArray:
+    """The first elements of an array, in another shape."""
+    if math.prod(shape) > memory.size:
+        raise ValueError(f"{memory.size} elements of memory do not hold the shape {shape}")
+    return DeviceArray(memory.pointer, shape, memory.dtype, memory.owner)
