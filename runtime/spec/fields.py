@@ -121,7 +121,7 @@ def three(data: Any, name: str, where: str = "input.") -> Three:
 
 def names(data: Any, name: str) -> tuple[str, ...]:
     """The entry `name`, a list of different names."""
-    values = data[name] if isinstance(data, dict) and name in data else None
+    values: Any = data[name] if isinstance(data, dict) and name in data else None
     strings = isinstance(values, (list, tuple)) and all(isinstance(value, str) for value in values)
     if not strings or len({*values}) < len(values):
         raise ArtefactError(f"'{name}' is {values!r:.80}; allowed is a list of different names")
