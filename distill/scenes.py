@@ -11,15 +11,16 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from wholebody.benchmarks.synthetic import render_scene
-from wholebody.runtime.skeletons import DOPE
+from wholebody.runtime.skeletons import DOPE, WHOLEBODY133, Skeleton
 from wholebody.runtime.whole import whole
 
 __all__ = ["SHARD", "Sample", "Scenes", "augment", "render_shard", "rendering", "wait_for_scenes"]
@@ -28,20 +29,25 @@ SHARD = 250  # scenes a file
 SIDE = 384
 JPEG_QUALITY = 92
 Floats = NDArray[np.float32]
+ARRAYS = {  # of a synthetic person, by skeleton
+    DOPE.name: ("keypoints", "keypoints3d", "visible"),
+    WHOLEBODY133.name: ("keypoints133", "keypoints3d133", "visible133"),
+}
 
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """A picture and its people.
+    """A picture and its people of K keypoints.
 
-    image (H, W, 3) uint8 BGR; keypoints (P, 139, 2) pixels; keypoints3d (P, 139, 3) metres in the camera's
-    axes; visible (P, 139) bool.
+    image (H, W, 3) uint8 BGR; keypoints (P, K, 2) pixels; keypoints3d (P, K, 3) metres in the camera's
+    axes; visible (P, K) bool.
     """
 
     image: NDArray[np.uint8]
     keypoints: Floats
     keypoints3d: Floats
     visible: NDArray[np.bool_]
+    skeleton: Skeleton
 
 
 def render_shard(folder: Path, first_seed: int) -> Path:
@@ -53,10 +59,9 @@ def render_shard(folder: Path, first_seed: int) -> Path:
     for i in range(SHARD):
         scene = render_scene(first_seed + i, (SIDE, SIDE))
         _, code = cv2.imencode(".jpg", scene.image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-        arrays[f"image{i}"] = code
-        arrays[f"keypoints{i}"] = np.stack([p.keypoints for p in scene.people])
-        arrays[f"keypoints3d{i}"] = np.stack([p.keypoints3d for p in scene.people])
-        arrays[f"visible{i}"] = np.stack([p.visible for p in scene.people])
+        arrays[f"image_{i}"] = code
+        for name in (name for names in ARRAYS.values() for name in names):
+            arrays[f"{name}_{i}"] = np.stack([getattr(person, name) for person in scene.people])
     with whole(path) as partial, partial.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
     return path
@@ -65,10 +70,11 @@ def render_shard(folder: Path, first_seed: int) -> Path:
 class Scenes:
     """The samples of a folder of shards, coded in memory; `refresh` takes in shards that came since."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, skeleton: Skeleton) -> None:
         self._folder = folder
+        self._skeleton = skeleton
         self._read: set[Path] = set()
-        self._coded: list[tuple[NDArray[np.uint8], Floats, Floats, NDArray[np.bool_]]] = []
+        self._coded: list[tuple[NDArray[Any], ...]] = []
         self.refresh()
 
     def __len__(self) -> int:
@@ -77,39 +83,36 @@ class Scenes:
     def refresh(self) -> None:
         for path in sorted(set(self._folder.glob("*.npz")) - self._read):
             with np.load(path) as shard:
-                self._coded += [
-                    (
-                        shard[f"image{i}"],
-                        shard[f"keypoints{i}"],
-                        shard[f"keypoints3d{i}"],
-                        shard[f"visible{i}"],
-                    )
-                    for i in range(SHARD)
-                ]
+                names = ("image", *ARRAYS[self._skeleton.name])
+                self._coded += [tuple(shard[f"{name}_{i}"] for name in names) for i in range(SHARD)]
             self._read.add(path)
 
     def __getitem__(self, index: int) -> Sample:
         code, keypoints, keypoints3d, visible = self._coded[index]
         image = cv2.imdecode(code, cv2.IMREAD_COLOR)
         assert image is not None
-        return Sample(image.astype(np.uint8, copy=False), keypoints, keypoints3d, visible)
+        return Sample(image.astype(np.uint8, copy=False), keypoints, keypoints3d, visible, self._skeleton)
 
     def __iter__(self) -> Iterator[Sample]:
         return (self[i] for i in range(len(self)))
 
 
 @contextmanager
-def rendering(folder: Path, scenes: int) -> Iterator[None]:
-    """A second process that renders `scenes` scenes, seeds from 0 on, as long as the block lasts."""
+def rendering(folder: Path, scenes: int, processes: int = 1) -> Iterator[None]:
+    """Processes that render `scenes` scenes, seeds from 0 on, as long as the block lasts."""
     folder.mkdir(parents=True, exist_ok=True)
-    renderer = multiprocessing.get_context("spawn").Process(
-        target=_render, args=(folder, scenes), daemon=True
-    )
-    renderer.start()
+    context = multiprocessing.get_context("spawn")
+    renderers = [
+        context.Process(target=_render, args=(folder, scenes, i, processes), daemon=True)
+        for i in range(processes)
+    ]
+    for renderer in renderers:
+        renderer.start()
     try:
         yield
     finally:
-        renderer.terminate()
+        for renderer in renderers:
+            renderer.terminate()
 
 
 def wait_for_scenes(folder: Path, scenes: int) -> None:
@@ -118,10 +121,10 @@ def wait_for_scenes(folder: Path, scenes: int) -> None:
         time.sleep(1)
 
 
-def _render(folder: Path, scenes: int) -> None:
+def _render(folder: Path, scenes: int, process: int, processes: int) -> None:
     cv2.setNumThreads(1)
     os.nice(10)  # the training goes first
-    for first in range(0, scenes, SHARD):
+    for first in range(process * SHARD, scenes, processes * SHARD):
         render_shard(folder, first)
 
 
@@ -136,16 +139,21 @@ def augment(sample: Sample, rng: np.random.Generator) -> Sample:
         gain, lift = rng.uniform(0.75, 1.25, 3), rng.uniform(-18, 18)
         recoloured = image * gain.astype(np.float32) + np.array(lift, np.float32)
         image = np.clip(recoloured, 0, 255).astype(np.uint8)
-    return Sample(image, sample.keypoints, sample.keypoints3d, sample.visible)
+    return replace(sample, image=image)
 
 
 def _mirrored(sample: Sample) -> Sample:
-    flip = list(DOPE.flip_index)
+    flip = list(sample.skeleton.flip_index)
     last_column = np.array([sample.image.shape[1] - 1, 0], np.float32)
     keypoints = sample.keypoints[:, flip] * np.array([-1, 1], np.float32) + last_column
     keypoints3d = sample.keypoints3d[:, flip] * np.array([-1, 1, 1], np.float32)
-    return Sample(
-        np.ascontiguousarray(sample.image[:, ::-1]), keypoints, keypoints3d, sample.visible[:, flip]
+    image = np.ascontiguousarray(sample.image[:, ::-1])
+    return replace(
+        sample,
+        image=image,
+        keypoints=keypoints,
+        keypoints3d=keypoints3d,
+        visible=sample.visible[:, flip],
     )
 
 
@@ -158,4 +166,5 @@ def _moved(sample: Sample, rng: np.random.Generator) -> Sample:
     image = cv2.warpAffine(sample.image, affine, (width, height), flags=cv2.INTER_LINEAR)
     keypoints = (sample.keypoints * scale + shift).astype(np.float32)
     inside = ((keypoints >= 0) & (keypoints <= (width - 1, height - 1))).all(axis=-1)
-    return Sample(image.astype(np.uint8, copy=False), keypoints, sample.keypoints3d, sample.visible & inside)
+    visible = sample.visible & inside
+    return replace(sample, image=image.astype(np.uint8, copy=False), keypoints=keypoints, visible=visible)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["roi_align"]
+__all__ = ["bin_weights", "pool", "roi_align"]
 
 CHUNK = 64  # regions at a time: bounds memory at about 64 * 7 * W * C floats
 
@@ -41,8 +41,8 @@ def pool(features: Tensor, boxes: Tensor, bins: int, samples: int, scale: float)
     _, channels, height, width = features.shape
     if not len(boxes):
         return features.new_zeros(0, channels, bins, bins)
-    rows = _weights(boxes[:, 1] * scale, boxes[:, 3] * scale, bins, samples, height)  # (N, bins, h)
-    columns = _weights(boxes[:, 0] * scale, boxes[:, 2] * scale, bins, samples, width)  # (N, bins, w)
+    rows = bin_weights(boxes[:, 1] * scale, boxes[:, 3] * scale, bins, samples, height)  # (N, bins, h)
+    columns = bin_weights(boxes[:, 0] * scale, boxes[:, 2] * scale, bins, samples, width)  # (N, bins, w)
     by_row = features[0].permute(1, 2, 0).reshape(height, width * channels)
     pooled = []
     for r, c in zip(torch.split(rows, CHUNK), torch.split(columns, CHUNK), strict=True):
@@ -51,7 +51,7 @@ def pool(features: Tensor, boxes: Tensor, bins: int, samples: int, scale: float)
     return torch.cat(pooled).permute(0, 3, 1, 2)
 
 
-def _weights(start: Tensor, stop: Tensor, bins: int, samples: int, cells: int) -> Tensor:
+def bin_weights(start: Tensor, stop: Tensor, bins: int, samples: int, cells: int) -> Tensor:
     """(N,) sides in feature cells -> (N, bins, cells): each cell's weight in the mean of a bin's samples."""
     step = (stop - start).clamp(min=1.0) / bins
     offset = (torch.arange(bins * samples, device=start.device, dtype=start.dtype) + 0.5) / samples

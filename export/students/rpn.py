@@ -32,26 +32,27 @@ def anchor_grid(
 
 
 def decode_boxes(deltas: Tensor, anchors: Tensor) -> Tensor:
-    """(N, 4) deltas (dx, dy, log w, log h) on (N, 4) anchors -> (N, 4) boxes x0 y0 x1 y1."""
-    size = anchors[:, 2:] - anchors[:, :2]
-    centre = anchors[:, :2] + 0.5 * size + deltas[:, :2] * size
-    half = 0.5 * size * deltas[:, 2:].clamp(max=MAX_LOG_SCALE).exp()
-    return torch.cat([centre - half, centre + half], dim=1)
+    """(..., 4) deltas (dx, dy, log w, log h) on (..., 4) anchors -> (..., 4) boxes x0 y0 x1 y1."""
+    size = anchors[..., 2:] - anchors[..., :2]
+    centre = anchors[..., :2] + 0.5 * size + deltas[..., :2] * size
+    half = 0.5 * size * deltas[..., 2:].clamp(max=MAX_LOG_SCALE).exp()
+    return torch.cat([centre - half, centre + half], dim=-1)
 
 
 def encode_boxes(boxes: Tensor, anchors: Tensor) -> Tensor:
     """The deltas that `decode_boxes` turns into these boxes: its inverse."""
-    size, target = anchors[:, 2:] - anchors[:, :2], boxes[:, 2:] - boxes[:, :2]
-    shift = (boxes[:, :2] + 0.5 * target - anchors[:, :2] - 0.5 * size) / size
-    return torch.cat([shift, (target / size).log()], dim=1)
+    size, target = anchors[..., 2:] - anchors[..., :2], boxes[..., 2:] - boxes[..., :2]
+    shift = (boxes[..., :2] + 0.5 * target - anchors[..., :2] - 0.5 * size) / size
+    return torch.cat([shift, (target / size).log()], dim=-1)
 
 
 def box_iou(a: Tensor, b: Tensor) -> Tensor:
-    """(N, 4), (M, 4) boxes -> (N, M) intersection over union; zero where a box has no area."""
-    width = torch.minimum(a[:, None, 2], b[None, :, 2]) - torch.maximum(a[:, None, 0], b[None, :, 0])
-    height = torch.minimum(a[:, None, 3], b[None, :, 3]) - torch.maximum(a[:, None, 1], b[None, :, 1])
+    """(..., N, 4), (..., M, 4) boxes -> (..., N, M) intersection over union; zero where a box has no area."""
+    a, b = a[..., :, None, :], b[..., None, :, :]
+    width = torch.minimum(a[..., 2], b[..., 2]) - torch.maximum(a[..., 0], b[..., 0])
+    height = torch.minimum(a[..., 3], b[..., 3]) - torch.maximum(a[..., 1], b[..., 1])
     intersection = width.clamp(min=0) * height.clamp(min=0)
-    areas = (a[:, 2:] - a[:, :2]).prod(dim=1)[:, None] + (b[:, 2:] - b[:, :2]).prod(dim=1)[None]
+    areas = (a[..., 2:] - a[..., :2]).prod(dim=-1) + (b[..., 2:] - b[..., :2]).prod(dim=-1)
     return intersection / (areas - intersection).clamp(min=1e-12)
 
 

@@ -6,9 +6,7 @@ al., "Objects as points", 2019, equation 1.
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -16,7 +14,6 @@ from wholebody.runtime.skeletons import DOPE
 
 __all__ = ["HeatmapHead", "heatmap_loss", "heatmaps"]
 
-Floats = NDArray[np.float32]
 SPREAD = 0.05  # of the part's longer side: the deviation of a joint's bump
 LEAST_SPREAD = 0.6  # cells
 RARE = -4.6  # the logit of one joint in a hundred cells
@@ -38,29 +35,30 @@ class HeatmapHead(nn.Module):
         return heat
 
 
-def heatmaps(keypoints: Floats, visible: NDArray[np.bool_], rows: int, columns: int, stride: int) -> Tensor:
-    """(P, 139, 2) pixels, (P, 139) bool -> (139, rows, columns): a bump of 1 at every visible joint."""
-    spread = np.empty(keypoints.shape[:2], np.float32)
+def heatmaps(keypoints: Tensor, visible: Tensor, rows: int, columns: int, stride: int) -> Tensor:
+    """(B, P, 139, 2) pixels, (B, P, 139) bool -> (B, 139, rows, columns): 1 where a visible joint is."""
+    batch, people = visible.shape[:2]
+    heat = keypoints.new_zeros(batch, len(DOPE), rows, columns)
+    if not people:
+        return heat
+    spread = torch.empty_like(keypoints[..., 0])
     for where in DOPE.parts.values():
-        part = keypoints[:, where]
-        side = (part.max(axis=1) - part.min(axis=1)).max(axis=1, keepdims=True)
-        spread[:, where] = np.maximum(SPREAD * side / stride, LEAST_SPREAD)
-    last = np.array([columns - 1, rows - 1], np.float32)
+        part = keypoints[:, :, where]
+        side = (part.amax(dim=2) - part.amin(dim=2)).amax(dim=2, keepdim=True)
+        spread[:, :, where] = (SPREAD * side / stride).clamp(min=LEAST_SPREAD)
     # Padded as it is, the trunk puts cell i at pixel stride * i. The peak lies on a cell, so that it is 1.
-    nearest = np.clip(np.round(keypoints / stride), 0, last).astype(np.float32)
-    x = _bumps(columns, nearest[..., :1], spread)
-    y = _bumps(rows, nearest[..., 1:], spread) * visible[..., None]
-    heat = np.zeros((len(DOPE), rows, columns), np.float32)
-    for down, across in zip(y, x, strict=True):
-        np.maximum(heat, down[:, :, None] * across[:, None, :], out=heat)
-    return torch.from_numpy(heat)
+    nearest = (keypoints / stride).round()
+    x = _bumps(columns, nearest[..., 0].clamp(0, columns - 1), spread)
+    y = _bumps(rows, nearest[..., 1].clamp(0, rows - 1), spread) * visible[..., None]
+    for person in range(people):
+        heat = torch.maximum(heat, y[:, person, :, :, None] * x[:, person, :, None, :])
+    return heat
 
 
-def _bumps(cells: int, peak: Floats, spread: Floats) -> Floats:
-    """(P, 139, cells): Gaussians of height 1 along one axis."""
-    distance = (np.arange(cells, dtype=np.float32) - peak) / spread[..., None]
-    bumps: Floats = np.exp(-(distance**2) / 2)
-    return bumps
+def _bumps(cells: int, peak: Tensor, spread: Tensor) -> Tensor:
+    """(B, P, 139, cells): Gaussians of height 1 along one axis."""
+    distance = (torch.arange(cells, device=peak.device) - peak[..., None]) / spread[..., None]
+    return (-(distance**2) / 2).exp()
 
 
 def heatmap_loss(logits: Tensor, truth: Tensor) -> Tensor:
