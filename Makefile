@@ -20,8 +20,8 @@ test check: $(VENV)/.ready
 	BIN=$(BIN) scripts/check
 
 train-mini: $(VENV)/.ready
-	$(BIN)/python -m wholebody.distill.train_mini --work .training
-	$(BIN)/python -m wholebody.distill.finish --work .training --output export/weights/dope-mini.safetensors
+	$(BIN)/python -m wholebody.distill.dope.train --work .training/dope
+	$(BIN)/python -m wholebody.distill.dope.finish --work .training/dope --output export/weights/dope-mini.safetensors
 
 accuracy: $(VENV)/.ready
 	mkdir -p out
