@@ -24,6 +24,9 @@ HERE = Path(__file__).parent
 FLAGS = ["-std=c++20", "-O2", "-Wall", "-Wextra", "-Wno-unknown-pragmas", "-fPIC", "-ffp-contract=off"]
 SANITIZE = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
 SPOILT = 0xFF  # NaN as a float, -1 as an integer: what memory holds that nobody wrote to
+KERNELS = (
+    r'^extern "C" __global__ void(?: __launch_bounds__\([^)]*\))? (\w+)\(|^KERNEL\((\w+),'  # or of a macro
+)
 TYPES = {"i": ctypes.c_int32, "f": ctypes.c_float, "d": ctypes.c_double}
 
 
@@ -85,7 +88,7 @@ class EmulatedGpu:
 
     def _compiled(self, file: str) -> Path:
         text = source(file)
-        names = re.findall(r'extern "C" __global__ void(?: __launch_bounds__\([^)]*\))? (\w+)\(', text)
+        names = [name for pair in re.findall(KERNELS, text, re.MULTILINE) for name in pair if name]
         assert names, f"{file} has no kernels"
         text += "".join(f"\nCUDAEMU_EXPORT({name})" for name in names)
         header, runtime = HERE / "cudaemu.h", self._object()
