@@ -1,8 +1,7 @@
 """Accuracy of a top-down student on photographs: `wholebody bench accuracy STUDENT --dataset coco`.
 
 Twice over: with the true boxes, which judges the student alone, and with the detector's, which judges the
-pair at its own operating point. The figures are COCO's and COCO-WholeBody's (see `metrics.coco_ap`); a
-person's score is the box's times the mean of the keypoint scores above 0.2, as mmpose has it.
+pair at its own operating point. The figures are COCO's and COCO-WholeBody's (see `metrics.coco_ap`).
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
@@ -21,7 +21,6 @@ from wholebody.benchmarks.datasets.coco import CocoDataset, CocoPicture
 from wholebody.benchmarks.metrics.coco_ap import FoundPeople, TruePeople, coco_average_precision
 from wholebody.benchmarks.metrics.detector_recall import detector_recall, pooled
 from wholebody.benchmarks.metrics.oks import oks
-from wholebody.runtime.boxes import box_iou
 from wholebody.runtime.errors import SourceError
 from wholebody.runtime.media import Image, read_image
 from wholebody.runtime.people import Floats, People
@@ -30,58 +29,51 @@ from wholebody.runtime.skeletons import COCO17, WHOLEBODY133, Skeleton
 __all__ = ["evaluate"]
 
 WHOLE = "whole"
-LEAST_SCORE = 0.2  # of a keypoint that counts for its person's score
 
 
-class Pose(Protocol):
-    """A top-down pipeline."""
+class Pipeline(Protocol):
+    """`TopDownPose`, as far as it is used here."""
 
-    def __call__(self, image_bgr: Image, boxes: Floats | None = None) -> People: ...
+    @property
+    def skeleton(self) -> Skeleton: ...
+
+    @property
+    def detector(self) -> object | None: ...
+
+    def detect(self, image_bgr: Image) -> tuple[Floats, Floats]: ...
+
+    def estimate(self, image_bgr: Image, boxes: Floats, score: Floats) -> tuple[People, NDArray[np.intp]]: ...
 
 
-class Detector(Protocol):
-    """Boxes (N, 4) in pixels and score (N,) of the people in a picture."""
+def evaluate(pose: Pipeline, dataset: CocoDataset, *, console: Console | None = None) -> CocoAccuracy:
+    """Run a pipeline on all photographs, with the true boxes and, if it has a detector, with its boxes too.
 
-    def __call__(self, image_bgr: Image) -> tuple[Floats, Floats]: ...
-
-
-def evaluate(
-    pose: Pose,
-    skeleton: Skeleton,
-    dataset: CocoDataset,
-    *,
-    detector: Detector | None = None,
-    console: Console | None = None,
-) -> CocoAccuracy:
-    """Run a pipeline on all photographs, with the true boxes and, with a detector, with its boxes too.
-
-    skeleton   of the people that `pose` answers with: COCO17 or WHOLEBODY133
-    console    shows the progress where it is a terminal
-
-    Raises ValueError for another skeleton, SourceError for a photograph that cannot be read or is not the one
-    that was annotated.
+    console shows the progress where it is a terminal. Raises ValueError for a skeleton other than COCO17 and
+    WHOLEBODY133, SourceError for a photograph that cannot be read or is not the one that was annotated.
     """
-    judged = _common(skeleton, dataset.skeleton)
+    judged = _common(pose.skeleton, dataset.skeleton)
     truth, with_true, with_detected, recalls = [], [], [], []
     for picture in _with_progress(dataset.pictures, console):
         image, people = _image(picture), _first(picture.people, len(judged))
         truth.append(people)
         with_true.append(_in_true_boxes(pose, image, people))
-        if detector is not None:
-            with_detected.append(_first_found(pose(image), len(judged)))
-            recalls.append(detector_recall(people, *detector(image)))
+        if pose.detector is not None:
+            boxes, score = pose.detect(image)
+            found, _ = pose.estimate(image, boxes, score)
+            with_detected.append(FoundPeople(found.keypoints[:, : len(judged)], found.score))
+            recalls.append(detector_recall(people, boxes, score))
     parts = dict(judged.parts) if len(judged.parts) == 1 else {**judged.parts, WHOLE: slice(None)}
     return CocoAccuracy(
         pictures=len(truth),
         parts={
             name: PartFigures(
                 coco_average_precision(truth, with_true, judged.sigmas, part),
-                coco_average_precision(truth, with_detected, judged.sigmas, part) if detector else None,
+                coco_average_precision(truth, with_detected, judged.sigmas, part) if pose.detector else None,
                 _mean_oks(truth, with_true, judged.sigmas, part),
             )
             for name, part in parts.items()
         },
-        detector=pooled(recalls) if detector else None,
+        detector=pooled(recalls) if pose.detector else None,
     )
 
 
@@ -114,27 +106,13 @@ def _first(people: TruePeople, joints: int) -> TruePeople:
     return replace(people, keypoints=keypoints, labelled=labelled)
 
 
-def _first_found(people: People, joints: int) -> FoundPeople:
-    return FoundPeople(people.keypoints[:, :joints], _person_score(people))
-
-
-def _person_score(people: People) -> Floats:
-    """(N,) the box's score times the mean of the keypoint scores above 0.2."""
-    good = people.scores > LEAST_SCORE
-    mean = np.where(good, people.scores, 0).sum(axis=1) / np.maximum(good.sum(axis=1), 1)
-    score: Floats = (people.score * mean).astype(np.float32)
-    return score
-
-
-def _in_true_boxes(pose: Pose, image: Image, truth: TruePeople) -> FoundPeople:
+def _in_true_boxes(pose: Pipeline, image: Image, truth: TruePeople) -> FoundPeople:
     """One prediction for each of the G true people who are judged, NaN for the others and where none came."""
     found = FoundPeople(np.full_like(truth.keypoints, np.nan), np.zeros(len(truth.area), np.float32))
     asked = np.flatnonzero(truth.judged() & (truth.boxes[:, 2:] > truth.boxes[:, :2]).all(axis=1))
-    people = pose(image, boxes=truth.boxes[asked]) if len(asked) else None
-    if people is not None and len(people):
-        own = asked[box_iou(people.boxes, truth.boxes[asked]).argmax(axis=1)]
-        found.keypoints[own] = people.keypoints[:, : truth.keypoints.shape[1]]
-        found.score[own] = _person_score(people)
+    people, kept = pose.estimate(image, truth.boxes[asked], np.ones(len(asked), np.float32))
+    found.keypoints[asked[kept]] = people.keypoints[:, : truth.keypoints.shape[1]]
+    found.score[asked[kept]] = people.score
     return found
 
 

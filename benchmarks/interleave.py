@@ -12,14 +12,14 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wholebody.runtime.media import Image
-from wholebody.runtime.pipelines.dope import DopePose
 
-__all__ = ["STAGES", "Ratio", "interleave", "ratio_of_medians"]
+__all__ = ["STAGES", "Answer", "Pipeline", "Ratio", "interleave", "ratio_of_medians"]
 
 Milliseconds = NDArray[np.float64]
 STAGES = ("preprocess", "network", "postprocess", "total")
@@ -28,6 +28,19 @@ BLOCK = 5  # frames counted in a block; fewer where ROUNDS rounds would take too
 ROUNDS = 10
 LEAST_ROUNDS = 3
 RESAMPLES = 2000
+
+
+class Answer(Protocol):
+    """Whose metadata's "times_ms" has the milliseconds of each of STAGES but the total."""
+
+    @property
+    def metadata(self) -> Mapping[str, Any]: ...
+
+
+class Pipeline(Protocol):
+    """What is timed: `DopePose`, or anything else that times its stages."""
+
+    def __call__(self, image_bgr: Image, /) -> Answer: ...
 
 
 @dataclass(frozen=True)
@@ -43,7 +56,7 @@ class Ratio:
 
 
 def interleave(
-    poses: Mapping[str, DopePose], pictures: Sequence[Image], seconds: float
+    poses: Mapping[str, Pipeline], pictures: Sequence[Image], seconds: float
 ) -> dict[str, Milliseconds]:
     """By pipeline, milliseconds (rounds, frames, stages), in the order of STAGES.
 
@@ -63,12 +76,12 @@ def interleave(
     return {name: np.array(times) for name, times in rounds.items()}
 
 
-def _warm_up(pose: DopePose, pictures: Sequence[Image]) -> float:
+def _warm_up(pose: Pipeline, pictures: Sequence[Image]) -> float:
     """Milliseconds of the fastest frame."""
     return min(_timed(pose, picture)[-1] for picture in islice(cycle(pictures), WARM_UP))
 
 
-def _timed(pose: DopePose, picture: Image) -> tuple[float, ...]:
+def _timed(pose: Pipeline, picture: Image) -> tuple[float, ...]:
     began = time.perf_counter()
     people = pose(picture)
     total = (time.perf_counter() - began) * 1e3

@@ -60,44 +60,38 @@ def dataset(tmp_path: Path) -> Callable[..., CocoDataset]:
 class Knows:
     """A student and detector that know these people, each picture's own; `given`: boxes it was asked for."""
 
-    def __init__(self, skeleton: Skeleton, *known: TruePeople, score: float = 1.0) -> None:
-        self.skeleton, self.known, self.score = skeleton, known, score
+    def __init__(self, skeleton: Skeleton, *known: TruePeople, detector: bool = True) -> None:
+        self.skeleton, self.known = skeleton, known
+        self.detector = "knows" if detector else None
         self.given: list[NDArray[np.float32]] = []
 
     def detect(self, image_bgr: Image) -> tuple[Floats, Floats]:
         people = self.known[image_bgr[0, 0, 0]]
-        return people.boxes[~people.crowd], np.full((~people.crowd).sum(), self.score, np.float32)
+        return people.boxes[~people.crowd], np.ones((~people.crowd).sum(), np.float32)
 
-    def __call__(self, image_bgr: Image, boxes: Floats | None = None) -> People:
+    def estimate(self, image_bgr: Image, boxes: Floats, score: Floats) -> tuple[People, NDArray[np.intp]]:
+        """Everybody whose box is known, the last first."""
+        self.given.append(boxes)
         truth = self.known[image_bgr[0, 0, 0]]
-        if boxes is None:
-            boxes, _ = self.detect(image_bgr)
-        else:
-            self.given.append(boxes)
-        own = [int(np.abs(truth.boxes - box).sum(axis=1).argmin()) for box in boxes][::-1]
-        n, k = len(own), len(self.skeleton)
-        keypoints = np.full((n, k, 2), np.nan, np.float32)
-        common = min(k, truth.keypoints.shape[1])
+        apart = np.abs(boxes[:, None] - truth.boxes).sum(axis=2)
+        kept = np.flatnonzero(apart.min(axis=1, initial=np.inf) == 0)[::-1]
+        own = apart[kept].argmin(axis=1) if len(kept) else kept
+        keypoints = np.full((len(kept), len(self.skeleton), 2), np.nan, np.float32)
+        common = min(len(self.skeleton), truth.keypoints.shape[1])
         keypoints[:, :common] = truth.keypoints[own, :common]
-        scores = np.where(np.isfinite(keypoints[..., 0]), self.score, 0).astype(np.float32)
-        return People(
-            keypoints, scores, None, truth.boxes[own], np.full(n, self.score, np.float32), self.skeleton
-        )
+        scores = np.isfinite(keypoints[..., 0]).astype(np.float32)
+        return People(keypoints, scores, None, boxes[kept], score[kept], self.skeleton), kept
 
 
-def nobody(image_bgr: Image, boxes: Floats | None = None) -> People:
-    return People.empty(COCO17)
-
-
-def detects_nothing(image_bgr: Image) -> tuple[Floats, Floats]:
-    return np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
+def nobody(skeleton: Skeleton = COCO17) -> Knows:
+    return Knows(skeleton, true_people(skeleton, boxes=BOXES - 1000, crowd=np.ones(3, np.bool_)))
 
 
 Make = Callable[..., CocoDataset]
 
 
 def test_nobody_is_found(dataset: Make) -> None:
-    report = evaluate(nobody, COCO17, dataset(true_people(COCO17)), detector=detects_nothing)
+    report = evaluate(nobody(), dataset(true_people(COCO17)))
     figures = report.parts["body"]
     assert (figures.true_boxes.ap, figures.true_boxes.ar, figures.mean_oks) == (0, 0, 0)
     assert figures.detected_boxes is not None
@@ -107,11 +101,11 @@ def test_nobody_is_found(dataset: Make) -> None:
 
 
 def test_nobody_is_marked(dataset: Make) -> None:
-    """The student is not asked, and nothing can be measured."""
+    """The student is given no boxes, and nothing can be measured."""
     empty = true_people(COCO17, labelled=np.zeros((3, 17), np.bool_))
-    student = Knows(COCO17, empty)
-    report = evaluate(student, COCO17, dataset(empty))
-    assert student.given == []
+    student = Knows(COCO17, empty, detector=False)
+    report = evaluate(student, dataset(empty))
+    assert [boxes.tolist() for boxes in student.given] == [[]]
     assert math.isnan(report.parts["body"].mean_oks)
     assert report.to_dict()["parts"]["body"]["mean_oks"] is None
     assert "| mean OKS, true boxes | – |" in report.markdown()
@@ -123,7 +117,7 @@ def test_the_truth_is_perfect(dataset: Make) -> None:
     labelled[0, 3:9] = False
     pictures = true_people(COCO17), true_people(COCO17, labelled=labelled)
     student = Knows(COCO17, *pictures)
-    report = evaluate(student, COCO17, dataset(*pictures), detector=student.detect)
+    report = evaluate(student, dataset(*pictures))
     figures = report.parts["body"]
     assert list(report.parts) == ["body"]
     assert figures.true_boxes == figures.detected_boxes
@@ -131,16 +125,15 @@ def test_the_truth_is_perfect(dataset: Make) -> None:
     assert figures.mean_oks == 1
     assert report.detector is not None
     assert (report.detector.recall, report.detector.recall_one_to_one, report.detector.boxes) == (1, 1, 4)
-    assert [boxes.tolist() for boxes in student.given] == [BOXES[:2].tolist()] * 2  # not the crowd's
+    assert [boxes.tolist() for boxes in student.given] == [BOXES[:2].tolist()] * 4  # not the crowd's
 
 
 def test_wholebody_by_part(dataset: Make) -> None:
     truth = true_people(WHOLEBODY133)
     wrong = truth.keypoints.copy()
     wrong[:, WHOLEBODY133.parts["left_hand"]] += 1000
-    report = evaluate(
-        Knows(WHOLEBODY133, true_people(WHOLEBODY133, keypoints=wrong)), WHOLEBODY133, dataset(truth)
-    )
+    student = Knows(WHOLEBODY133, true_people(WHOLEBODY133, keypoints=wrong), detector=False)
+    report = evaluate(student, dataset(truth))
     assert list(report.parts) == ["body", "feet", "face", "left_hand", "right_hand", "whole"]
     aps = {name: figures.true_boxes.ap for name, figures in report.parts.items()}
     assert aps["left_hand"] == report.parts["left_hand"].mean_oks == 0
@@ -152,7 +145,7 @@ def test_wholebody_by_part(dataset: Make) -> None:
 @pytest.mark.parametrize(("student", "marked"), [(COCO17, WHOLEBODY133), (WHOLEBODY133, COCO17)])
 def test_only_what_both_have_is_judged(dataset: Make, student: Skeleton, marked: Skeleton) -> None:
     truth = true_people(marked)
-    report = evaluate(Knows(student, truth), student, dataset(truth))
+    report = evaluate(Knows(student, truth), dataset(truth))
     assert list(report.parts) == ["body"]
     assert report.parts["body"].mean_oks == 1
 
@@ -160,7 +153,7 @@ def test_only_what_both_have_is_judged(dataset: Make, student: Skeleton, marked:
 def test_one_of_two_is_found(dataset: Make) -> None:
     truth = true_people(COCO17)
     first = true_people(COCO17, crowd=np.array([False, True, True]))
-    report = evaluate(Knows(COCO17, first), COCO17, dataset(truth), detector=Knows(COCO17, first).detect)
+    report = evaluate(Knows(COCO17, first), dataset(truth))
     assert report.detector is not None
     assert (report.detector.people, report.detector.found, report.detector.recall) == (2, 1, 0.5)
     assert report.parts["body"].detected_boxes is not None
@@ -180,16 +173,15 @@ def test_a_box_without_area_is_not_asked_for(dataset: Make) -> None:
     boxes = BOXES.copy()
     boxes[0, 2:] = boxes[0, :2]
     truth = true_people(COCO17, boxes=boxes)
-    student = Knows(COCO17, truth)
-    report = evaluate(student, COCO17, dataset(truth))
+    student = Knows(COCO17, truth, detector=False)
+    report = evaluate(student, dataset(truth))
     assert [len(given) for given in student.given] == [1]
     assert report.parts["body"].mean_oks == 0.5
 
 
 def test_as_json_and_as_markdown(dataset: Make) -> None:
     truth = true_people(WHOLEBODY133)
-    student = Knows(WHOLEBODY133, truth)
-    report = evaluate(student, WHOLEBODY133, dataset(truth), detector=student.detect)
+    report = evaluate(Knows(WHOLEBODY133, truth), dataset(truth))
     data = json.loads(json.dumps(report.to_dict(), allow_nan=False))
     assert data["parts"]["left_hand"]["true_boxes"] == {"ap": 1, "ap_50": 1, "ap_75": 1, "ar": 1, "people": 2}
     assert data["detector"] == {
@@ -207,10 +199,10 @@ def test_as_json_and_as_markdown(dataset: Make) -> None:
 def test_what_is_refused(dataset: Make) -> None:
     pictures = dataset(true_people(COCO17))
     with pytest.raises(ValueError, match="skeleton dope139 cannot be judged on COCO"):
-        evaluate(nobody, DOPE, pictures)
+        evaluate(nobody(DOPE), pictures)
     write_image(pictures.pictures[0].path, np.zeros((300, 200, 3), np.uint8))
     with pytest.raises(SourceError, match=r"0\.png is 200 x 300, but 300 x 200 was annotated"):
-        evaluate(nobody, COCO17, pictures)
+        evaluate(nobody(), pictures)
     pictures.pictures[0].path.write_bytes(b"")
     with pytest.raises(SourceError):
-        evaluate(nobody, COCO17, pictures)
+        evaluate(nobody(), pictures)
