@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -16,17 +17,20 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from wholebody.benchmarks.coco_report import CocoAccuracy, PartFigures
-from wholebody.benchmarks.datasets.coco import CocoDataset, CocoPicture
+from wholebody.benchmarks.coco_report import CocoAccuracy, CocoReport, PartFigures
+from wholebody.benchmarks.datasets.coco import CocoDataset, CocoPicture, read_coco
+from wholebody.benchmarks.json_file import prove_writable, write_json
+from wholebody.benchmarks.machine import Machine
 from wholebody.benchmarks.metrics.coco_ap import FoundPeople, TruePeople, coco_average_precision
 from wholebody.benchmarks.metrics.detector_recall import detector_recall, pooled
 from wholebody.benchmarks.metrics.oks import oks
-from wholebody.runtime.errors import SourceError
+from wholebody.runtime.errors import ArtefactError, SourceError
 from wholebody.runtime.media import Image, read_image
 from wholebody.runtime.people import Floats, People
+from wholebody.runtime.pipelines.top_down import TopDownPose
 from wholebody.runtime.skeletons import COCO17, WHOLEBODY133, Skeleton
 
-__all__ = ["evaluate"]
+__all__ = ["evaluate", "measure_coco"]
 
 WHOLE = "whole"
 
@@ -45,11 +49,48 @@ class Pipeline(Protocol):
     def estimate(self, image_bgr: Image, boxes: Floats, score: Floats) -> tuple[People, NDArray[np.intp]]: ...
 
 
+def measure_coco(
+    pose: TopDownPose,
+    *,
+    annotations: Path,
+    images: Path | None = None,
+    json: Path | None = None,
+    console: Console | None = None,
+) -> CocoReport:
+    """Compare what a pipeline finds in photographs with what is marked in them.
+
+    pose         a student of 17 or 133 keypoints, with or without a detector
+    annotations  a file of COCO keypoints or COCO-WholeBody; their common parts are judged
+    images       the folder of the photographs; None: that of the annotations
+    json         a file that gets `to_dict()` as well
+    console      shows the progress where it is a terminal
+
+    Raises ArtefactError for a student of other keypoints, BackendError, and SourceError where annotations,
+    photographs or the file to write are not what they should be.
+    """
+    if json is not None:
+        prove_writable(json, keep=[annotations])
+    dataset, machine = read_coco(annotations, images or annotations.parent), Machine.here()
+    report = CocoReport(
+        student=pose.spec.name,
+        weights_sha256=pose.spec.weights.sha256,
+        precision=pose.spec.precision,
+        backend=pose.student.name,
+        detector=pose.detector.spec.name if pose.detector else None,
+        annotations=annotations.name,
+        accuracy=evaluate(pose, dataset, console=console),
+        machine=machine,
+    )
+    if json is not None:
+        write_json(json, report.to_dict())
+    return report
+
+
 def evaluate(pose: Pipeline, dataset: CocoDataset, *, console: Console | None = None) -> CocoAccuracy:
     """Run a pipeline on all photographs, with the true boxes and, if it has a detector, with its boxes too.
 
-    console shows the progress where it is a terminal. Raises ValueError for a skeleton other than COCO17 and
-    WHOLEBODY133, SourceError for a photograph that cannot be read or is not the one that was annotated.
+    console shows the progress where it is a terminal. Raises ArtefactError for a skeleton other than coco17
+    and wholebody133, SourceError for a photograph that cannot be read or is not the one that was annotated.
     """
     judged = _common(pose.skeleton, dataset.skeleton)
     truth, with_true, with_detected, recalls = [], [], [], []
@@ -86,7 +127,9 @@ def _with_progress(pictures: Sequence[CocoPicture], console: Console | None) -> 
 def _common(student: Skeleton, marked: Skeleton) -> Skeleton:
     """The smaller of two skeletons, whose keypoints are the larger one's first."""
     if student.name not in (COCO17.name, WHOLEBODY133.name):
-        raise ValueError(f"skeleton {student.name} cannot be judged on COCO, only coco17 and wholebody133")
+        raise ArtefactError(
+            f"the student's keypoints are {student.name}; photographs of COCO judge coco17 and wholebody133"
+        )
     return min(student, marked, key=len)
 
 

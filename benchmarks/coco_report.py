@@ -7,11 +7,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from wholebody.benchmarks.machine import Machine
 from wholebody.benchmarks.metrics.coco_ap import AveragePrecision
 from wholebody.benchmarks.metrics.detector_recall import FOUND_IOU, DetectorRecall
 
-__all__ = ["CocoAccuracy", "PartFigures"]
+__all__ = ["CocoAccuracy", "CocoReport", "PartFigures"]
 
+NOTE = (
+    "AP and AR at OKS 0.50 to 0.95, at most 20 people a photograph, each part over its own keypoints with the "
+    "area of the person's segment; crowds and people without a labelled keypoint in the part are ignored. "
+    "Detected boxes are those of the detector's own operating point, which costs AP: none of a lower score "
+    "follow."
+)
 FIGURES = {"ap": "AP", "ap_50": "AP, OKS 0.5", "ap_75": "AP, OKS 0.75", "ar": "AR"}
 
 
@@ -58,6 +65,56 @@ class CocoAccuracy:
             "pictures": self.pictures,
             "parts": {name: _plain(asdict(figures)) for name, figures in self.parts.items()},
             "detector": self.detector and _plain(self.detector.to_dict()),
+        }
+
+
+@dataclass(frozen=True)
+class CocoReport:
+    """What `measure_coco` found, and with what.
+
+    weights_sha256   of the student's weights
+    detector         its name, None without one
+    annotations      the name of the annotation file
+    """
+
+    student: str
+    weights_sha256: str
+    precision: str
+    backend: str
+    detector: str | None
+    annotations: str
+    accuracy: CocoAccuracy
+    machine: Machine
+
+    def markdown(self) -> str:
+        """The table and what it means."""
+        boxes = f", boxes by {self.detector}" if self.detector else ""
+        return "\n".join(
+            [
+                f"Accuracy of {self.student} ({self.precision}, weights {self.weights_sha256[:12]}{boxes}) on "
+                f"the {self.accuracy.pictures} photographs of {self.annotations}.",
+                "",
+                self.accuracy.markdown(),
+                "",
+                NOTE,
+                "",
+                f"{self.backend} on {self.machine}",
+            ]
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "benchmark": "accuracy",
+            "dataset": "coco",
+            "student": self.student,
+            "weights_sha256": self.weights_sha256,
+            "precision": self.precision,
+            "backend": self.backend,
+            "detector_name": self.detector,
+            "annotations": self.annotations,
+            **self.accuracy.to_dict(),
+            "machine": self.machine.to_dict(),
         }
 
 

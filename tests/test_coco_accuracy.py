@@ -6,20 +6,32 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from wholebody.benchmarks.coco_accuracy import evaluate
+from wholebody.benchmarks.coco_accuracy import evaluate, measure_coco
 from wholebody.benchmarks.datasets.coco import CocoDataset, CocoPicture
 from wholebody.benchmarks.metrics.coco_ap import TruePeople
 from wholebody.benchmarks.metrics.detector_recall import detector_recall, pooled
-from wholebody.runtime.errors import SourceError
+from wholebody.runtime.backends.onnxrt import OnnxRuntime
+from wholebody.runtime.errors import ArtefactError, SourceError
 from wholebody.runtime.media import Image, write_image
 from wholebody.runtime.people import Floats, People
+from wholebody.runtime.pipelines.detector import PersonDetector
+from wholebody.runtime.pipelines.top_down import TopDownPose
+from wholebody.runtime.published import describe_detector, describe_student
 from wholebody.runtime.skeletons import COCO17, DOPE, WHOLEBODY133, Skeleton
+
+
+class DetectorOptions(TypedDict, total=False):
+    """What the file of a detector does not tell."""
+
+    kind: Literal["rtmdet", "yolox"]
+    size: tuple[int, int]
+
 
 SIZE = (200, 300)  # height, width
 BOXES = np.array([[10, 20, 110, 180], [150, 30, 260, 190], [5, 5, 295, 195]], np.float32)
@@ -198,7 +210,7 @@ def test_as_json_and_as_markdown(dataset: Make) -> None:
 
 def test_what_is_refused(dataset: Make) -> None:
     pictures = dataset(true_people(COCO17))
-    with pytest.raises(ValueError, match="skeleton dope139 cannot be judged on COCO"):
+    with pytest.raises(ArtefactError, match="keypoints are dope139; photographs of COCO judge coco17 and"):
         evaluate(nobody(DOPE), pictures)
     write_image(pictures.pictures[0].path, np.zeros((300, 200, 3), np.uint8))
     with pytest.raises(SourceError, match=r"0\.png is 200 x 300, but 300 x 200 was annotated"):
@@ -206,3 +218,74 @@ def test_what_is_refused(dataset: Make) -> None:
     pictures.pictures[0].path.write_bytes(b"")
     with pytest.raises(SourceError):
         evaluate(nobody(), pictures)
+
+
+# --- the real ones ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def pose_with(shared: Path) -> Callable[[str, DetectorOptions], TopDownPose]:
+    """`pose_with(detector, options)`: the heatmap student behind one of the detectors."""
+    models = shared / "data" / "models"
+    path = models / "ultralight_simplepose_coco17.onnx"
+    spec = describe_student(path, color="rgb", norm="imagenet", udp=False)
+    student = OnnxRuntime(path, threads=1)
+
+    def pose(detector: str, options: DetectorOptions) -> TopDownPose:
+        found = models / f"{detector}.onnx"
+        detect = PersonDetector(OnnxRuntime(found, threads=1), describe_detector(found, **options))
+        return TopDownPose(student, spec, detect)
+
+    return pose
+
+
+RTMDET: DetectorOptions = {"kind": "rtmdet", "size": (320, 320)}
+YOLOX: DetectorOptions = {"kind": "yolox"}
+
+
+@pytest.mark.parametrize(
+    ("detector", "options", "recall", "ap"),
+    [("rtmdet_nano_mmpose", RTMDET, 0.78, 0.36), ("yolox_nano_humanart", YOLOX, 0.74, 0.37)],
+)
+def test_people_in_photographs(
+    pose_with: Callable[[str, DetectorOptions], TopDownPose],
+    shared: Path,
+    detector: str,
+    options: DetectorOptions,
+    recall: float,
+    ap: float,
+) -> None:
+    annotations = shared / "data" / "images" / "coco_people" / "person_keypoints.json"
+    report = measure_coco(pose_with(detector, options), annotations=annotations)
+    accuracy, body = report.accuracy, report.accuracy.parts["body"]
+    assert accuracy.pictures == 28
+    assert (report.student, report.detector) == ("ultralight_simplepose_coco17", detector)
+    assert accuracy.detector is not None
+    assert body.detected_boxes is not None
+    assert accuracy.detector.people == body.true_boxes.people == 86
+    assert accuracy.detector.recall >= recall
+    assert body.mean_oks >= 0.65
+    assert body.true_boxes.ap >= 0.42
+    assert body.detected_boxes.ap >= ap
+
+
+def test_the_report_of_photographs(
+    pose_with: Callable[[str, DetectorOptions], TopDownPose], shared: Path, tmp_path: Path
+) -> None:
+    """On COCO-WholeBody a student of 17 keypoints is judged by its body."""
+    annotations = shared / "data" / "annotated" / "coco" / "test_coco_wholebody.json"
+    report = measure_coco(
+        pose_with("rtmdet_nano_mmpose", RTMDET), annotations=annotations, json=tmp_path / "figures.json"
+    )
+    assert list(report.accuracy.parts) == ["body"]
+    assert report.accuracy.parts["body"].true_boxes.people == 12
+    assert json.loads((tmp_path / "figures.json").read_text()) == report.to_dict()
+    assert [path.name for path in tmp_path.iterdir()] == ["figures.json"]
+    assert report.markdown().startswith("Accuracy of ultralight_simplepose_coco17 (fp32, weights ")
+    assert (
+        "boxes by rtmdet_nano_mmpose) on the 4 photographs of test_coco_wholebody.json." in report.markdown()
+    )
+    with pytest.raises(SourceError, match=r"cannot write .*: it is a folder"):
+        measure_coco(pose_with("rtmdet_nano_mmpose", RTMDET), annotations=annotations, json=tmp_path)
+    with pytest.raises(SourceError, match="it is what is measured; choose another name"):
+        measure_coco(pose_with("rtmdet_nano_mmpose", RTMDET), annotations=annotations, json=annotations)
