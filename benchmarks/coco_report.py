@@ -14,10 +14,10 @@ from wholebody.benchmarks.metrics.detector_recall import FOUND_IOU, DetectorReca
 __all__ = ["CocoAccuracy", "CocoReport", "PartFigures"]
 
 NOTE = (
-    "AP and AR at OKS 0.50 to 0.95, at most 20 people a photograph, each part over its own keypoints with the "
-    "area of the person's segment; crowds and people without a labelled keypoint in the part are ignored. "
-    "Detected boxes are those of the detector's own operating point, which costs AP: none of a lower score "
-    "follow."
+    "AP and AR at OKS 0.50 to 0.95, at most 20 people a photograph, each part over its own keypoints with "
+    "the area of the person's segment; crowds and people without a labelled keypoint in the part are "
+    "ignored. Detected boxes are those of the detector's own operating point, which costs AP: none of a "
+    "lower score follow."
 )
 FIGURES = {"ap": "AP", "ap_50": "AP, OKS 0.5", "ap_75": "AP, OKS 0.75", "ar": "AR"}
 
@@ -88,10 +88,10 @@ class CocoReport:
 
     def markdown(self) -> str:
         """The table and what it means."""
-        boxes = f", boxes by {self.detector}" if self.detector else ""
+        by = f", boxes by {self.detector}" if self.detector else ""
         return "\n".join(
             [
-                f"Accuracy of {self.student} ({self.precision}, weights {self.weights_sha256[:12]}{boxes}) on "
+                f"Accuracy of {self.student} ({self.precision}, weights {self.weights_sha256[:12]}{by}) on "
                 f"the {self.accuracy.pictures} photographs of {self.annotations}.",
                 "",
                 self.accuracy.markdown(),
