@@ -45,6 +45,9 @@ class DeviceArray:
             raise ValueError(f"a GPU array of shape {shape} is not in C order: make it contiguous")
         return cls(interface["data"][0], shape, dtype, array)
 
+    def __len__(self) -> int:
+        return self.shape[0]
+
     @property
     def size(self) -> int:
         return math.prod(self.shape)

@@ -161,6 +161,7 @@ inline float __int_as_float(int i) { float v; std::memcpy(&v, &i, 4); return v; 
 inline float __uint_as_float(unsigned i) { return __int_as_float(int(i)); }
 inline int __float2int_rn(float v) { return int(std::nearbyint(v)); }
 inline int __float2int_rd(float v) { return int(std::floor(v)); }
+inline int __double2int_rn(double v) { return int(std::nearbyint(v)); }
 inline unsigned __funnelshift_r(unsigned low, unsigned high, unsigned shift) {
   return unsigned((uint64_t(high) << 32 | low) >> (shift & 31));
 }
