@@ -66,7 +66,7 @@ class PersonDetector:
         return self._select(boxes, score, box)
 
     def _arranged(self, answer: Sequence[Array]) -> list[Array]:
-        """The one picture's arrays in the order of the description; a detector of one class needs no labels."""
+        """One picture's arrays as the description lists them; a detector of one class needs no labels."""
         arrays = sorted(answer, key=lambda array: (-array.ndim, -array.size))
         wanted = list(self.spec.outputs.values())
         if self.spec.layout == "suppressed" and len(arrays) == 1:
