@@ -18,7 +18,15 @@ from wholebody.runtime.onnxfile import OnnxFile, Shape, describe, read_onnx
 from wholebody.runtime.spec import AnySpec, spec_from_dict
 from wholebody.runtime.whole import whole
 
-__all__ = ["METADATA_KEY", "Artefact", "onnx_metadata", "read_artefact", "sidecar_path", "write_artefact"]
+__all__ = [
+    "METADATA_KEY",
+    "Artefact",
+    "is_exported",
+    "onnx_metadata",
+    "read_artefact",
+    "sidecar_path",
+    "write_artefact",
+]
 
 METADATA_KEY = "wholebody"
 
@@ -40,6 +48,14 @@ def sidecar_path(path: str | Path) -> Path:
 def onnx_metadata(spec: AnySpec) -> dict[str, str]:
     """The entry an exporter puts into the ONNX file's `metadata_props` before it calls `write_artefact`."""
     return {METADATA_KEY: json.dumps(spec.to_dict())}
+
+
+def is_exported(path: str | Path) -> bool:
+    """Whether wholebody exported this ONNX file; others are read by `wholebody.runtime.published`.
+
+    Raises ArtefactError where it is missing, no ONNX file or cut short.
+    """
+    return METADATA_KEY in read_onnx(Path(path)).metadata
 
 
 def read_artefact(path: str | Path) -> Artefact:

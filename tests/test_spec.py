@@ -120,6 +120,7 @@ def refusal(data: object) -> str:
         (DETECTOR, "input.pad", 256, "0..255"),
         (DETECTOR, "input.upscale", 1, "type bool"),
         (DETECTOR, "input.width", 400, "multiples of 32"),
+        (DETECTOR, "input.height", 400, "multiples of 32"),
     ],
 )
 def test_a_wrong_entry_is_named(spec: AnySpec, entry: str, value: object, expected: str) -> None:

@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from wholebody.runtime.artefact import onnx_metadata, read_artefact, write_artefact
+from wholebody.runtime.artefact import is_exported, onnx_metadata, read_artefact, write_artefact
 from wholebody.runtime.errors import ArtefactError
 from wholebody.runtime.spec import (
     AnySpec,
@@ -62,6 +62,17 @@ def test_what_was_written_is_read(export: Export, spec: AnySpec) -> None:
     written = write_artefact(path, spec)
     assert read_artefact(path) == written
     assert written.spec == spec
+
+
+def test_only_what_wholebody_exported_says_so(export: Export, tmp_path: Path) -> None:
+    path = export(SIMCC)
+    assert is_exported(path)
+    model = onnx.load(path)
+    del model.metadata_props[:]
+    onnx.save(model, tmp_path / "published.onnx")
+    assert not is_exported(tmp_path / "published.onnx")
+    with pytest.raises(ArtefactError, match="no such file"):
+        is_exported(tmp_path / "nowhere.onnx")
 
 
 @ALL
