@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeGuard, TypeVar, get_args
 
 from wholebody.runtime.errors import ArtefactError
+from wholebody.runtime.onnxfile import Shape
 
 __all__ = [
     "FORMAT",
@@ -28,7 +29,6 @@ __all__ = [
 FORMAT = 1
 
 Color = Literal["rgb", "bgr"]
-Shape = tuple[int | None, ...]  # None where a size is open
 Three = tuple[float, float, float]
 T = TypeVar("T")
 
