@@ -1,0 +1,64 @@
+"""What dwpose-mini learns: each keypoint's column and row, and to say nothing of keypoints out of sight.
+
+The labels are SimCC's (Li et al., 2022) as RTMPose softens them: a Gaussian of height 1 over the bins, and
+the divergence between softmax(beta * label) and softmax(beta * logits), mmpose's KLDiscretLoss. A divergence
+leaves the level of the logits free, but a runtime takes the best logit for the score. So two things are
+added. A keypoint that is absent has a label of zeros: all bins alike. And the mean of a keypoint's logits is
+held at its label's. The best logit then tells how sure the network is: with probability q of being there, at
+a place it knows, the peak stands at about 0.46 + log(q / (1 - q)) / beta, at most 1.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from wholebody.distill.dwpose.batches import Batch
+from wholebody.distill.dwpose.crops import ABSENT, VISIBLE
+from wholebody.export.students.rtmpose import RtmPoseConfig, SimCC
+from wholebody.runtime.skeletons import WHOLEBODY133
+
+__all__ = ["PART_WEIGHTS", "crop_losses", "joint_loss", "labels"]
+
+BETA = 10.0
+SURE, UNSURE = 1.0, 0.3  # weights: of a visible keypoint; of one that is hidden, or not there
+# A face has as many landmarks as all else together, but they move as one: each counts for half. The joints
+# of body and feet are few, and the rest hangs on them: each counts twice.
+PART_WEIGHTS = {"body": 2.0, "feet": 2.0, "face": 0.5, "left_hand": 1.0, "right_hand": 1.0}
+
+
+def labels(coordinates: Tensor, present: Tensor, bins: int, split: float) -> Tensor:
+    """(..., bins) float32: a Gaussian of height 1 about coordinate * split, zeros where nothing is present.
+
+    coordinates (...) crop pixels, present (...) bool. Its deviation, √bins / 4, is mmpose's for every size.
+    """
+    apart = torch.arange(bins, device=coordinates.device) - coordinates[..., None] * split
+    return torch.exp(apart.square() * (-8 / bins)) * present[..., None]
+
+
+def joint_loss(logits: Tensor, label: Tensor) -> Tensor:
+    """(...) of (..., bins): the divergence in nats, and how far the logits' mean is off the label's."""
+    target = (BETA * label).log_softmax(dim=-1)
+    answer = (BETA * logits).log_softmax(dim=-1)
+    divergence = (target.exp() * (target - answer)).sum(dim=-1)
+    return divergence + (BETA * (logits.mean(dim=-1) - label.mean(dim=-1))).square()
+
+
+def crop_losses(outputs: SimCC, batch: Batch, config: RtmPoseConfig) -> dict[str, Tensor]:
+    """A part's share of the mean loss of a batch's keypoints, for every part; in FP32."""
+    present = batch.presence != ABSENT
+    weight = torch.where(batch.presence == VISIBLE, SURE, UNSURE) * _joint_weights(present)
+    loss = torch.zeros_like(weight)
+    for axis, (logits, bins) in enumerate(zip(outputs, config.bins, strict=True)):
+        label = labels(batch.keypoints[..., axis], present, bins, config.split)
+        loss = loss + joint_loss(logits.float(), label)
+    share = loss * weight / weight.sum()
+    return {part: share[:, joints].sum() for part, joints in WHOLEBODY133.parts.items()}
+
+
+def _joint_weights(like: Tensor) -> Tensor:
+    """(133,) float32."""
+    weights = torch.empty(len(WHOLEBODY133), device=like.device)
+    for part, joints in WHOLEBODY133.parts.items():
+        weights[joints] = PART_WEIGHTS[part]
+    return weights
