@@ -11,6 +11,15 @@ __device__ __forceinline__ bool above(Peak a, Peak b) {
     return a.value > b.value || (a.value == b.value && a.place < b.place);
 }
 
+// The greatest of a warp's, for every lane.
+__device__ __forceinline__ Peak peak_of_lanes(Peak best) {
+    for (int step = 16; step; step /= 2) {
+        const Peak other = {__shfl_xor_sync(FULL, best.value, step), __shfl_xor_sync(FULL, best.place, step)};
+        if (above(other, best)) best = other;
+    }
+    return best;
+}
+
 // The peak of `count` values, for every lane of the warp.
 template <class T>
 __device__ __forceinline__ Peak peak(const T* values, int count, int lane) {
@@ -19,9 +28,5 @@ __device__ __forceinline__ Peak peak(const T* values, int count, int lane) {
         const Peak here = {load(values + i), i};
         if (above(here, best)) best = here;
     }
-    for (int step = 16; step; step /= 2) {
-        const Peak other = {__shfl_xor_sync(FULL, best.value, step), __shfl_xor_sync(FULL, best.place, step)};
-        if (above(other, best)) best = other;
-    }
-    return best;
+    return peak_of_lanes(best);
 }

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 
@@ -19,16 +17,13 @@ SCALE = 1.3712345, 0.7123456
 
 
 def check(
-    gpu: Gpu, proposals: Proposals, case: Case, *, most: int | None = None, **thresholds: float
+    gpu: Gpu, given: Proposals, case: Case, *, most: int = 1, score_th: float = 0.3, iou: float = 0.1
 ) -> Detections:
-    size = {"proposals": most or max(1, len(proposals.scores)), "classes": proposals.pose2d.shape[1]}
-    run: Any = GpuPoseNms(gpu, case.part, case.K, **size, **thresholds)
-    arrays = (gpu.upload(a) for a in (proposals.scores, proposals.pose2d, proposals.pose3d))
-    got = run(*arrays, SCALE).read()
-    chosen = select_best_class(
-        proposals.scores, proposals.boxes, proposals.pose2d, proposals.pose3d, thresholds.get("score_th", 0.3)
-    )
-    iou = thresholds.get("iou_threshold", 0.1)
+    proposals, classes = given.pose2d.shape[:2]
+    size = {"proposals": max(most, proposals), "classes": classes}
+    run = GpuPoseNms(gpu, case.part, case.K, **size, score_th=score_th, iou_threshold=iou)
+    got = run(gpu.upload(given.scores), gpu.upload(given.pose2d), gpu.upload(given.pose3d), SCALE).read()
+    chosen = select_best_class(given.scores, given.boxes, given.pose2d, given.pose3d, score_th)
     expected = pose_nms(chosen.scaled(*SCALE), case.part, case.K, iou)
     for name in ("score", "label", "box", "pose2d", "pose3d", "is_right"):
         value = getattr(got, name)
@@ -50,7 +45,7 @@ def test_any_number_of_proposals(gpu: Gpu, case: Case, count: int) -> None:
 
 
 def test_a_crowd(gpu: Gpu, order: str) -> None:
-    assert len(check(gpu, crowd(BODY, each=20, clutter=60), BODY, score_th=0.1, iou_threshold=0.4)) > 16
+    assert len(check(gpu, crowd(BODY, each=20, clutter=60), BODY, score_th=0.1, iou=0.4)) > 16
 
 
 def test_more_room_than_proposals(gpu: Gpu) -> None:
@@ -62,7 +57,7 @@ def test_5000_proposals_of_which_none_is_near_another(gpu: Gpu) -> None:
     corner = np.stack(np.meshgrid(np.arange(100.0), np.arange(50.0)), axis=-1).reshape(-1, 1, 1, 2) * 100
     pose2d = (corner + rng.uniform(0, 50, (5000, 1, 13, 2))).astype(np.float32)
     pose3d = rng.normal(size=(5000, 1, 13, 3)).astype(np.float32)
-    scores = rng.integers(0, 100, (5000, 2)).astype(np.float32) / 100  # many ties
+    scores = (rng.integers(0, 100, (5000, 2)) / 100).astype(np.float32)  # many ties
     assert len(check(gpu, Proposals(scores, np.zeros((5000, 4), np.float32), pose2d, pose3d), BODY)) > 3000
 
 
