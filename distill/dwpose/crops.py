@@ -52,8 +52,8 @@ class Crop(NamedTuple):
 
 def inside(keypoints: Floats, width: int, height: int) -> Bools:
     """(..., K) whether (..., K, 2) pixels lie in a picture of this size."""
-    within: Bools = ((keypoints >= 0) & (keypoints <= (width - 1, height - 1))).all(axis=-1)
-    return within
+    within = (keypoints >= 0) & (keypoints <= (width - 1, height - 1))
+    return within[..., 0] & within[..., 1]
 
 
 def person_boxes(keypoints: Floats, counted: Bools) -> Floats:
@@ -61,7 +61,7 @@ def person_boxes(keypoints: Floats, counted: Bools) -> Floats:
     low = np.where(counted[..., None], keypoints, np.inf).min(axis=1)
     high = np.where(counted[..., None], keypoints, -np.inf).max(axis=1)
     boxes = np.concatenate([low, high], axis=1)
-    return np.where(counted.any(axis=1)[:, None], boxes, 0).astype(np.float32)
+    return np.where(counted.any(axis=1, keepdims=True), boxes, 0).astype(np.float32)
 
 
 def trainable(sample: Sample) -> tuple[NDArray[np.intp], Floats]:
