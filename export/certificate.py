@@ -10,7 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MIN_MATCHED", "Budget", "Certificate", "Matching", "PartDrift", "Spread"]
+__all__ = [
+    "MIN_MATCHED",
+    "Budget",
+    "Certificate",
+    "Matching",
+    "PartDrift",
+    "Spread",
+    "over_budget",
+    "spread_entries",
+]
 
 MIN_MATCHED = 0.97
 UNITS = {"pixels": "px", "millimetres": "mm", "score": ""}
@@ -18,7 +27,11 @@ UNITS = {"pixels": "px", "millimetres": "mm", "score": ""}
 
 @dataclass(frozen=True)
 class Budget:
-    """The largest drift allowed: `px` source pixels in 2D, `mm` in 3D, `score` in probability."""
+    """The largest drift allowed: `px` pixels in 2D, `mm` in 3D, `score` in a network's own scores.
+
+    Pixels are the source picture's for DOPE, the crop's for a top-down student. A top-down student has no
+    millimetres.
+    """
 
     px: float = 0.05
     mm: float = 0.1
@@ -129,9 +142,7 @@ class Certificate:
                 found.append(
                     f"{part}: {matching.share:.1%} of {what} are the reference's (at least {MIN_MATCHED:.0%})"
                 )
-            for measure, spread in drift.judged.items():
-                if not spread.max <= self.budget.of(measure):  # NaN fails
-                    found.append(_over(part, measure, spread, self.budget.of(measure)))
+            found += over_budget(part, drift.judged, self.budget)
         return found
 
     def to_dict(self) -> dict[str, Any]:
@@ -168,6 +179,15 @@ class Certificate:
         return "\n".join(lines)
 
 
+def over_budget(part: str, spreads: Mapping[str, Spread], budget: Budget) -> list[str]:
+    """In words, which of a part's measures have a maximum over budget."""
+    return [
+        _over(part, measure, spread, budget.of(measure))
+        for measure, spread in spreads.items()
+        if not spread.max <= budget.of(measure)  # NaN fails
+    ]
+
+
 def _over(part: str, measure: str, spread: Spread, budget: float) -> str:
     unit = UNITS[measure]
     got = "not a number" if math.isnan(spread.max) else f"{spread.max:.3g} {unit}".strip()
@@ -178,8 +198,8 @@ def _over(part: str, measure: str, spread: Spread, budget: float) -> str:
 def _part(drift: PartDrift) -> dict[str, Any]:
     return {
         "candidates": _matching(drift.candidates),
-        **{measure: _spread(spread) for measure, spread in drift.of_candidates.items()},
-        "all_pairs": {measure: _spread(spread) for measure, spread in drift.of_pairs.items()},
+        **{measure: spread_entries(spread) for measure, spread in drift.of_candidates.items()},
+        "all_pairs": {measure: spread_entries(spread) for measure, spread in drift.of_pairs.items()},
     }
 
 
@@ -187,7 +207,8 @@ def _matching(matching: Matching) -> dict[str, int]:
     return {"matched": matching.matched, "lost": matching.lost, "gained": matching.gained}
 
 
-def _spread(spread: Spread) -> dict[str, Any]:
+def spread_entries(spread: Spread) -> dict[str, Any]:
+    """For JSON; null where a number is NaN."""
     values = {"median": spread.median, "p95": spread.p95, "p99": spread.p99, "max": spread.max}
     numbers = {name: float(f"{v:.4g}") if math.isfinite(v) else None for name, v in values.items()}
     return {**numbers, "worst": spread.worst}

@@ -4,31 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import onnx
 import torch
 
-from wholebody import __version__
 from wholebody.export.certificate import Budget
 from wholebody.export.dope_checkpoint import DopeCheckpoint
-from wholebody.export.onnx_graph import OPSET, to_onnx
+from wholebody.export.dope_drift import compare
+from wholebody.export.onnx_file import checked_output, pictures_of, require_budget, save, versions
+from wholebody.export.onnx_graph import to_onnx
 from wholebody.export.reference import with_proposals
 from wholebody.export.students.dope import JOINTS, MEAN, PARTS, STD, DopeConfig, DopeOutputs
-from wholebody.export.verify import compare
-from wholebody.runtime.artefact import Artefact, onnx_metadata, write_artefact
+from wholebody.runtime.artefact import Artefact, write_artefact
 from wholebody.runtime.backends.onnxrt import OnnxRuntime
-from wholebody.runtime.errors import ArtefactError, CheckpointError, DriftError, WholebodyError
+from wholebody.runtime.errors import CheckpointError, WholebodyError
 from wholebody.runtime.kernels.ppi import PpiOptions
-from wholebody.runtime.media import Frame, Image, open_source
+from wholebody.runtime.media import Frame
 from wholebody.runtime.spec import InputSpec, PartSpec, StudentSpec, WeightsSpec
 from wholebody.runtime.whole import whole
 
-__all__ = ["default_input_size", "export_dope", "noise_pictures"]
+__all__ = ["default_input_size", "export_dope"]
 
 GRID = 32  # the network halves its input five times
 TOPK_LIMIT = 3840  # TensorRT's, in every version up to 11
@@ -56,14 +53,14 @@ def export_dope(
     TensorRT could not run or whose options are not allowed; WholebodyError for sizes or an output not
     allowed.
     """
-    output = _checked_output(Path(output))
+    output = checked_output(Path(output))
     height, width = _checked_size(input_size or default_input_size(checkpoint.config))
     config = replace(checkpoint.config, proposals=_checked_proposals(checkpoint.config, proposals))
     spec = _describe(checkpoint, height, width)
-    pictures = _pictures(images, spec)
+    pictures = pictures_of(images, height, width)
     model = _graph(checkpoint, config, spec)
     with whole(output) as partial:
-        _save(model, partial)
+        save(model, spec, partial)
         spec = _certified(spec, checkpoint, partial, pictures, Budget(budget_px, budget_mm), force)
     return write_artefact(output, spec)
 
@@ -75,33 +72,6 @@ def default_input_size(config: DopeConfig) -> tuple[int, int]:
     down until it fits; for a camera held upright export with the two exchanged.
     """
     return -(-config.min_size // GRID) * GRID, -(-config.max_size // GRID) * GRID
-
-
-def noise_pictures(height: int, width: int) -> list[Frame]:
-    """Three pictures of smooth noise, always the same: of the input's size, larger, and upright.
-
-    Enough to show that two runtimes compute the same; for drift on people give pictures of people.
-    """
-    sizes = [(height, width), (height * 3 // 2, width * 3 // 2), (height, height * 3 // 4)]
-    return [Frame(_noise(*size, seed), f"noise {seed}") for seed, size in enumerate(sizes)]
-
-
-def _noise(height: int, width: int, seed: int) -> Image:
-    """Octaves of noise, from blobs of a quarter of the picture down to single pixels."""
-    rng = np.random.default_rng(seed)
-    picture = np.zeros((height, width, 3), np.float32)
-    for cells in (4, 16, 64, 256):
-        octave = rng.standard_normal((cells, cells, 3)).astype(np.float32)
-        picture += cv2.resize(octave, (width, height), interpolation=cv2.INTER_CUBIC)
-    return np.clip(128 + 32 * picture, 0, 255).astype(np.uint8)
-
-
-def _checked_output(output: Path) -> Path:
-    if output.suffix != ".onnx":
-        raise WholebodyError(f"cannot export to {output}: its name must end in .onnx")
-    if not output.parent.is_dir():
-        raise WholebodyError(f"cannot export to {output}: {output.parent} is no folder; make it first")
-    return output
 
 
 def _checked_size(size: tuple[int, int]) -> tuple[int, int]:
@@ -136,11 +106,7 @@ def _describe(checkpoint: DopeCheckpoint, height: int, width: int) -> StudentSpe
         input=InputSpec(height, width, config.min_size, config.max_size, MEAN, STD),
         parts={part: PartSpec(JOINTS[part], config.classes[part], _ppi(checkpoint, part)) for part in PARTS},
         weights=WeightsSpec(checkpoint.source, checkpoint.sha256, str(notes.get("licence", "not stated"))),
-        versions={
-            "wholebody": __version__,
-            "opset": str(OPSET),
-            **{library: metadata.version(library) for library in ("torch", "onnx", "onnxscript", "onnxslim")},
-        },
+        versions=versions(),
     )
 
 
@@ -156,31 +122,13 @@ def _ppi(checkpoint: DopeCheckpoint, part: str) -> dict[str, Any]:
     return {name: value for name, value in asdict(options).items() if name != "group_by"}
 
 
-def _pictures(images: str | Path | Iterable[Frame] | None, spec: StudentSpec) -> Iterable[Frame]:
-    if images is None:
-        return noise_pictures(spec.input.height, spec.input.width)
-    return open_source(images).frames() if isinstance(images, (str, Path)) else images
-
-
 def _graph(checkpoint: DopeCheckpoint, config: DopeConfig, spec: StudentSpec) -> onnx.ModelProto:
     height, width = spec.input.height, spec.input.width
     inputs = {
         "image": torch.zeros(1, 3, height, width),
         "size": torch.tensor([height, width], dtype=torch.float32),
     }
-    model = to_onnx(with_proposals(checkpoint.network, config.proposals), inputs, DopeOutputs._fields)
-    for key, value in onnx_metadata(spec).items():
-        model.metadata_props.add(key=key, value=value)
-    return model
-
-
-def _save(model: onnx.ModelProto, path: Path) -> None:
-    try:
-        path.write_bytes(model.SerializeToString())
-    except OSError as error:
-        raise ArtefactError(
-            f"{path.parent}: the student cannot be written there ({error.strerror})"
-        ) from error
+    return to_onnx(with_proposals(checkpoint.network, config.proposals), inputs, DopeOutputs._fields)
 
 
 def _certified(
@@ -194,9 +142,5 @@ def _certified(
     """The description with its certificate; DriftError where that says no and nobody forces it."""
     student = OnnxRuntime(path, providers=["CPUExecutionProvider"])
     certificate = compare(student, checkpoint, spec, pictures, budget)
-    if not (certificate.passed or force):
-        raise DriftError(
-            f"not written, for it drifts from PyTorch: {'; '.join(certificate.failures())}; "
-            "raise the budget, or write it with --force"
-        )
+    require_budget(certificate, force)
     return replace(spec, certificate=certificate.to_dict())

@@ -26,28 +26,34 @@ from wholebody.export.students import roi_align, rpn  # noqa: F401  their operat
 __all__ = ["IR_VERSION", "OPSET", "to_onnx"]
 
 OPSET = 17
+BATCH = "batch"  # the name of an open first axis
 IR_VERSION = 8  # the one that came with opset 17; older runtimes refuse newer ones
 
 op: Any = opset18  # its own annotations allow tensors only, not what makes them
 
 
-def to_onnx(network: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str]) -> ModelProto:
+def to_onnx(
+    network: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str], *, open_batch: bool = False
+) -> ModelProto:
     """Trace `network(*inputs.values())` into a checked, simplified model whose tensors bear these names.
 
-    The shapes of `inputs` are those of the graph. Raises ValueError where the graph cannot be expressed in
-    opset 17, or has an output whose shape is not fixed.
+    The shapes of `inputs` are those of the graph; with `open_batch` the first axis of every input and output
+    is of any size, and the inputs must be of two or more. Raises ValueError where the graph cannot be
+    expressed in opset 17, or has another axis that is not fixed.
     """
+    axes = {0: torch.export.Dim(BATCH)} if open_batch else {}
     with torch.no_grad(), _quiet():
         program = torch.onnx.export(
             network, tuple(inputs.values()), input_names=list(inputs), output_names=list(outputs),
             dynamo=True, opset_version=18, custom_translation_table=_TRANSLATIONS, verbose=False,
+            dynamic_shapes=tuple(axes for _ in inputs),
         )  # fmt: skip
     assert program is not None
     model = program.model_proto
     _lower(model)
     model = _simplified(model)
     onnx.checker.check_model(model, full_check=True)
-    _require_fixed_shapes(model)
+    _require_shapes(model, open_batch)
     return model
 
 
@@ -157,11 +163,14 @@ def _drop_attribute(node: NodeProto, name: str) -> None:
     node.attribute.extend(kept)
 
 
-def _require_fixed_shapes(model: ModelProto) -> None:
-    loose = [
-        value.name
-        for value in (*model.graph.input, *model.graph.output)
-        if not all(d.HasField("dim_value") for d in value.type.tensor_type.shape.dim)
-    ]
+def _require_shapes(model: ModelProto, open_batch: bool) -> None:
+    """Every axis has a size, but for the first one of an open batch, which has its name."""
+    loose = []
+    for value in (*model.graph.input, *model.graph.output):
+        axes = list(value.type.tensor_type.shape.dim)
+        if open_batch and axes and axes[0].dim_param == BATCH:
+            axes.pop(0)
+        if not all(axis.HasField("dim_value") for axis in axes):
+            loose.append(value.name)
     if loose:
         raise ValueError(f"no fixed shape for {', '.join(loose)}")

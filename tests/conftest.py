@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from wholebody.export.students.dope import Dope
+    from wholebody.export.students.rtmpose import RtmPose
     from wholebody.runtime.spec import StudentSpec
 
 # The same examples on every run; no deadline, since the first call into a library pays for loading it.
@@ -103,6 +104,12 @@ def golden_rtmpose(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Ca
 def tiny_dope() -> Callable[..., Dope]:
     """`tiny_dope(proposals=5, …)`: a random DOPE network, one narrow block a stage, not folded."""
     return _tiny_dope
+
+
+@pytest.fixture(scope="session")
+def tiny_rtmpose() -> Callable[..., RtmPose]:
+    """`tiny_rtmpose(joints=133, …)`: a random top-down network of 17 keypoints, narrow, not folded."""
+    return _tiny_rtmpose
 
 
 @pytest.fixture(scope="session")
@@ -198,6 +205,32 @@ def _tiny_dope(*, seed: int = 0, **config: Any) -> Dope:
                 tensor.normal_(0, 0.3)
             elif name.startswith(("predictor.", "rpn.")):
                 tensor.mul_(4)  # scores that differ, boxes that move
+    return network
+
+
+def _tiny_rtmpose(*, seed: int = 0, **config: Any) -> RtmPose:
+    import torch
+
+    from wholebody.export.students.rtmpose import RtmPose, RtmPoseConfig
+
+    small = {
+        "deepen": 0.167, "widen": 0.0625, "height": 64, "width": 32, "joints": 17, "kernel": 3, "hidden": 16,
+        "key": 8,
+    }  # fmt: skip
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = RtmPose(RtmPoseConfig(**{**small, **config})).eval()
+        for name, tensor in network.state_dict().items():
+            if name.endswith("running_var"):
+                tensor.uniform_(0.5, 1.5)
+            elif name.endswith(("running_mean", ".bias")):
+                tensor.normal_(0, 0.1)
+            elif name.endswith(".weight") and tensor.ndim > 1:
+                tensor.normal_(0, (3 / tensor[0].numel()) ** 0.5)
+            if name.endswith("gau.o.weight"):
+                tensor.div_(network.config.joints)
+            elif ".cls_" in name:
+                tensor.div_(30)  # logits of about 1, which differ from picture to picture
     return network
 
 

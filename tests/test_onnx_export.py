@@ -15,7 +15,8 @@ import torch
 
 from wholebody import __version__
 from wholebody.export.checkpoints import DopeCheckpoint, load_checkpoint, load_dope_checkpoint
-from wholebody.export.onnx import default_input_size, export_dope, noise_pictures
+from wholebody.export.noise import noise_pictures
+from wholebody.export.onnx import default_input_size, export_dope
 from wholebody.export.onnx_graph import to_onnx
 from wholebody.export.reference import with_proposals
 from wholebody.export.student_file import save_student
@@ -24,6 +25,7 @@ from wholebody.runtime.artefact import METADATA_KEY, read_artefact
 from wholebody.runtime.backends.onnxrt import OnnxRuntime
 from wholebody.runtime.errors import ArtefactError, CheckpointError, DriftError, SourceError, WholebodyError
 from wholebody.runtime.media import Frame
+from wholebody.runtime.spec import StudentSpec
 
 HEIGHT, WIDTH, PROPOSALS = 96, 128, 20
 TENSORRT_OPERATORS = {
@@ -35,7 +37,7 @@ TENSORRT_OPERATORS = {
 
 def make_checkpoint(network: Dope, folder: Path, **notes: Any) -> DopeCheckpoint:
     save_student(network, folder / "student.safetensors", {"hand": {"K": 1}}, half=False, **notes)
-    return load_checkpoint(folder / "student.safetensors")
+    return load_checkpoint(folder / "student.safetensors", DopeCheckpoint)
 
 
 @pytest.fixture(scope="module")
@@ -188,6 +190,7 @@ def test_the_student_describes_itself(
     student: Path, checkpoint: DopeCheckpoint, model: onnx.ModelProto
 ) -> None:
     spec = read_artefact(student).spec
+    assert isinstance(spec, StudentSpec)
     assert (spec.name, spec.family, spec.precision) == ("dope-tiny", "dope", "fp32")
     assert (spec.input.height, spec.input.width, spec.input.min_size, spec.input.max_size) == (
         96,
@@ -208,7 +211,9 @@ def test_the_student_describes_itself(
 
 
 def test_options_of_the_integration(student: Path) -> None:
-    parts = read_artefact(student).spec.parts
+    spec = read_artefact(student).spec
+    assert isinstance(spec, StudentSpec)
+    parts = spec.parts
     assert {part: parts[part].ppi["K"] for part in PARTS} == {"body": 2, "hand": 1, "face": 3}
     assert parts["body"].ppi["th_iou"] == 0.2
 
@@ -268,7 +273,8 @@ def test_options_that_are_not_allowed(
     tiny_dope: Callable[..., Dope], tmp_path: Path, options: dict[str, Any]
 ) -> None:
     save_student(tiny_dope(), tmp_path / "c.safetensors", {"body": options})
-    refused(load_checkpoint(tmp_path / "c.safetensors"), tmp_path / "s.onnx", CheckpointError, "PPI")
+    checkpoint = load_checkpoint(tmp_path / "c.safetensors", DopeCheckpoint)
+    refused(checkpoint, tmp_path / "s.onnx", CheckpointError, "PPI")
 
 
 @pytest.fixture

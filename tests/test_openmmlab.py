@@ -35,7 +35,7 @@ def network(seed: int, config: RtmPoseConfig = TINY) -> RtmPose:
         for name, tensor in made.state_dict().items():
             if name.endswith("running_var"):
                 tensor.uniform_(0.5, 1.5)
-            elif name.endswith("running_mean"):
+            elif name.endswith(("running_mean", ".bias")):
                 tensor.normal_(0, 0.3)
     return made
 

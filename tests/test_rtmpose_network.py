@@ -17,21 +17,11 @@ from wholebody.export.openmmlab import load_openmmlab
 from wholebody.export.students.cspnext import Block, CspNext, blocks_of
 from wholebody.export.students.rtmpose import MEAN, RTMPOSE, STD, RtmPose, RtmPoseConfig, ScaleNorm, attend
 
-TINY = RtmPoseConfig(0.167, 0.0625, 64, 32, joints=5, kernel=3, hidden=16, key=8)
+Tiny = Callable[..., RtmPose]
 
 
-def tiny(seed: int = 0, **config: Any) -> RtmPose:
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        network = RtmPose(replace(TINY, **config))
-        for parameter in network.head.parameters():
-            parameter.data.add_(0.3 * torch.randn_like(parameter))
-    return network
-
-
-def crops(count: int, config: RtmPoseConfig = TINY) -> Tensor:
-    shape = count, 3, config.height, config.width
-    return torch.randn(shape, generator=torch.Generator().manual_seed(1))
+def crops(count: int) -> Tensor:
+    return torch.randn(count, 3, 64, 32, generator=torch.Generator().manual_seed(1))
 
 
 # --- the published numbers ------------------------------------------------------------------------
@@ -131,18 +121,19 @@ def source_to_crop(box: np.ndarray, width: int, height: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
-def test_output_shapes(count: int) -> None:
+def test_output_shapes(tiny_rtmpose: Tiny, count: int) -> None:
     with torch.inference_mode():
-        x, y = tiny().eval()(crops(count))
-    assert x.shape == (count, 5, 64)
-    assert y.shape == (count, 5, 128)
+        x, y = tiny_rtmpose(joints=5, split=3.0)(crops(count))
+    assert x.shape == (count, 5, 96)
+    assert y.shape == (count, 5, 192)
 
 
-def test_a_batch_is_its_crops_one_by_one() -> None:
-    network, image = tiny().eval(), crops(3)
+def test_a_batch_is_its_crops_one_by_one(tiny_rtmpose: Tiny) -> None:
+    network, image = tiny_rtmpose(), crops(3)
     with torch.inference_mode():
         together = network(image)
         alone = [network(crop[None]) for crop in image]
+    assert not torch.allclose(together.simcc_x[0], together.simcc_x[1], atol=1e-2)
     for axis in range(2):
         torch.testing.assert_close(together[axis], torch.cat([outputs[axis] for outputs in alone]))
 
@@ -154,29 +145,34 @@ def test_the_last_stage_has_no_shortcut() -> None:
     assert blocks_of(0.33) == (1, 2, 2, 1)
 
 
-def test_a_distribution_can_be_learnt() -> None:
+def test_a_distribution_can_be_learnt(tiny_rtmpose: Tiny) -> None:
     """Training mode: every parameter has a gradient, and a few steps fit one batch."""
-    network, image = tiny().train(), crops(4)
-    target = torch.randint(0, 64, (4, 5), generator=torch.Generator().manual_seed(2))
-    optimizer = torch.optim.AdamW(network.parameters(), 1e-2)
+    network, image = tiny_rtmpose().train(), crops(4)
+    target = torch.randint(0, 64, (4 * 17,), generator=torch.Generator().manual_seed(2))
+    optimizer = torch.optim.AdamW(network.parameters(), 3e-3)
     losses = []
-    for _ in range(12):
-        x, y = network(image)
-        loss = torch.nn.functional.cross_entropy(x.flatten(0, 1), target.flatten())
-        loss = loss + torch.nn.functional.cross_entropy(y.flatten(0, 1), target.flatten())
+    for _ in range(15):
+        loss = sum(torch.nn.functional.cross_entropy(axis.flatten(0, 1), target) for axis in network(image))
+        assert isinstance(loss, Tensor)
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in network.parameters())
         optimizer.step()
         losses.append(loss.item())
-    assert losses[-1] < 0.5 * losses[0]
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_untrained_weights_are_finite_and_small() -> None:
+    network = RtmPose(RtmPoseConfig(0.167, 0.0625, 64, 32)).eval()
+    with torch.inference_mode():
+        assert all(axis.isfinite().all() and axis.abs().max() < 1 for axis in network(crops(2)))
 
 
 # --- low precision --------------------------------------------------------------------------------
 
 
-def test_training_in_bfloat16() -> None:
-    network = tiny().train()
+def test_training_in_bfloat16(tiny_rtmpose: Tiny) -> None:
+    network = tiny_rtmpose().train()
     with torch.autocast("cpu", torch.bfloat16):
         x, y = network(crops(4))
     assert x.dtype == y.dtype == torch.bfloat16
@@ -184,8 +180,8 @@ def test_training_in_bfloat16() -> None:
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in network.parameters())
 
 
-def test_bfloat16_is_close_to_float32() -> None:
-    network, image = tiny().eval(), crops(4)
+def test_bfloat16_is_close_to_float32(tiny_rtmpose: Tiny) -> None:
+    network, image = tiny_rtmpose(), crops(4)
     with torch.inference_mode():
         reference = network(image).simcc_x
         with torch.autocast("cpu", torch.bfloat16):
@@ -202,13 +198,13 @@ def test_a_vector_of_zeros_stays_zero() -> None:
     assert not ScaleNorm(4)(torch.zeros(1, 1, 4)).any()
 
 
-def test_attention_computes_in_float32() -> None:
-    query, value = torch.full((1, 4, 16), 20.0), torch.ones(1, 4, 8)
+def test_attention_sums_in_float32() -> None:
+    """Its weights are (2 * 20 * 20 / sqrt(2)) ** 2 = 320,000, and FP16's largest number is 65,504."""
+    query, value = torch.full((1, 2, 2), 20.0), torch.tensor([[[1.0], [-0.9]]])
     with torch.autocast("cpu", torch.float16):
         low = attend(query.half(), query.half(), value.half())
-    expected = (20.0 * 20.0 * 16 / 4) ** 2 * 4  # 10,240,000: far beyond FP16, whose largest is 65,504
-    assert torch.isinf(low).all()  # only the answer is cut, not what it is summed from
-    assert attend(query, query, value)[0, 0, 0] == expected
+    assert attend(query, query, value)[0, 0, 0].item() == pytest.approx(32_000, rel=1e-4)
+    assert low[0, 0, 0].item() == pytest.approx(32_000, rel=1e-2)
 
 
 # --- sizes that are none --------------------------------------------------------------------------
@@ -219,9 +215,9 @@ def test_attention_computes_in_float32() -> None:
     [
         ("height", 100), ("width", 0), ("width", 32.0), ("joints", 0), ("joints", True), ("kernel", 4),
         ("widen", 0.01), ("widen", float("nan")), ("deepen", float("inf")), ("split", -1.0),
-        ("hidden", "256"),
+        ("hidden", "256"), ("deepen", 1e5),
     ],
 )  # fmt: skip
 def test_a_number_out_of_range_is_refused(field: str, value: Any) -> None:
     with pytest.raises(ValueError, match="allowed"):
-        replace(TINY, **{field: value})
+        replace(RTMPOSE["t-256x192"], **{field: value})

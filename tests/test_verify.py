@@ -13,11 +13,13 @@ import pytest
 
 from wholebody.export.certificate import Budget, Certificate, Matching, PartDrift, Spread
 from wholebody.export.checkpoints import DopeCheckpoint, load_checkpoint
-from wholebody.export.onnx import export_dope, noise_pictures
+from wholebody.export.dope_drift import compare
+from wholebody.export.noise import noise_pictures
+from wholebody.export.onnx import export_dope
 from wholebody.export.reference import PyTorch
 from wholebody.export.student_file import save_student
 from wholebody.export.students.dope import JOINTS, PARTS, Dope
-from wholebody.export.verify import compare, verify, verify_dope
+from wholebody.export.verify import verify, verify_dope
 from wholebody.runtime.artefact import read_artefact
 from wholebody.runtime.backends.backend import Array, TensorSpec
 from wholebody.runtime.errors import ArtefactError, SourceError
@@ -37,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def checkpoint(tiny_dope: Callable[..., Dope], folder: Path) -> DopeCheckpoint:
     save_student(tiny_dope(), folder / "tiny.safetensors", {}, half=False)
-    return load_checkpoint(folder / "tiny.safetensors")
+    return load_checkpoint(folder / "tiny.safetensors", DopeCheckpoint)
 
 
 @pytest.fixture(scope="module")

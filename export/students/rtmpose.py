@@ -145,7 +145,7 @@ class GatedAttentionUnit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         gate, value, base = torch.split(nn.functional.silu(self.uv(self.ln(x))), list(self.widths), dim=2)
-        query, key = (base.unsqueeze(2) * self.gamma + self.beta).unbind(dim=2)
+        query, key = (base * gamma + beta for gamma, beta in zip(self.gamma, self.beta, strict=True))
         y: Tensor = self.o(gate * attend(query, key, value))
         shortcut: Tensor = self.res_scale(x)
         return shortcut + y
@@ -158,8 +158,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """
     with _no_autocast(query):
         products = torch.bmm(query.float(), key.float().transpose(1, 2))
-        weights = torch.relu(products / math.sqrt(query.shape[2])).square()
-        return torch.bmm(weights, value.float()).to(value.dtype)
+        similar = torch.relu(products / math.sqrt(query.shape[2]))
+        return torch.bmm(similar * similar, value.float()).to(value.dtype)
 
 
 def _no_autocast(x: Tensor) -> AbstractContextManager[object]:
