@@ -7,6 +7,7 @@ our students     a safetensors file                              either
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
@@ -23,6 +24,7 @@ from wholebody.export.openmmlab import (
     rtmpose_from_student,
     rtmpose_from_torch,
 )
+from wholebody.export.origin import origin_notes
 from wholebody.export.student_file import read_student
 from wholebody.export.students.dope import DopeConfig
 from wholebody.export.tensors import some
@@ -59,8 +61,9 @@ def load_checkpoint(
 ) -> AnyCheckpoint:
     """Read a checkpoint of any family and layout, told apart by its content.
 
-    kind: the family it must be. fold: write the BatchNorm into the convolutions. Raises CheckpointError for
-    a file of another family, or of none, and for one whose tensors are not its network's, each named.
+    kind: the family it must be. fold: write the BatchNorm into the convolutions. Its notes hold the name and
+    licence under which `wholebody fetch` found it. Raises CheckpointError for a file of another family, or of
+    none, and for one whose tensors are not its network's, each named.
     """
     path = Path(path)
     require_file(path)
@@ -69,7 +72,8 @@ def load_checkpoint(
         raise CheckpointError(
             f"{path}: this is {NAMES[type(checkpoint)]}, not {NAMES[kind]}: give one of that family"
         )
-    return checkpoint
+    notes = {**origin_notes(path, checkpoint.sha256), **checkpoint.notes}
+    return replace(checkpoint, notes=notes)
 
 
 def _is_safetensors(path: Path) -> bool:

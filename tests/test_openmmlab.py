@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
 import zipfile
 from collections import OrderedDict
@@ -381,6 +382,21 @@ def test_recognised_among_the_families(save: Save) -> None:
         assert isinstance(load_checkpoint(path), RtmPoseCheckpoint)
     with pytest.raises(CheckpointError, match="this is RTMPose or DWPose, not DOPE"):
         load_checkpoint(path, DopeCheckpoint)
+
+
+def test_name_and_licence_of_a_file_that_was_fetched(save: Save) -> None:
+    path = save({"state_dict": state_of(0)})
+    origin = path.with_name(f"{path.name}.origin.json")
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    record = {"name": "dwpose-t", "sha256": sha256, "weights_licence": "Apache-2.0 as published"}
+    for text, name in (
+        (json.dumps(record), "dwpose-t"), (json.dumps({**record, "sha256": "0"}), "rtmpose"),
+        ("[1]", "rtmpose"), ("not json", "rtmpose"), ("{}", "rtmpose"),
+    ):  # fmt: skip
+        origin.write_text(text)
+        assert load_checkpoint(path, RtmPoseCheckpoint).name == name
+    origin.write_text(json.dumps(record))
+    assert load_checkpoint(path).notes["licence"] == "Apache-2.0 as published"
 
 
 def test_a_student_of_our_own(tmp_path: Path) -> None:
