@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
+from wholebody.benchmarks.synthetic.people_boxes import people_boxes
 from wholebody.distill.dwpose import crops
-from wholebody.distill.dwpose.crops import ABSENT, HIDDEN, VISIBLE, cut, person_boxes, trainable
+from wholebody.distill.dwpose.crops import ABSENT, HIDDEN, VISIBLE, cut, trainable
 from wholebody.distill.scenes import Sample
 from wholebody.runtime.kernels.crop import crop_affines
 from wholebody.runtime.skeletons import WHOLEBODY133
@@ -49,17 +51,18 @@ class Unmirrored(np.random.Generator):
         return 0.999
 
 
-def whose_blob(image: np.ndarray) -> np.ndarray:
+def whose_blob(image: NDArray[Any]) -> NDArray[Any]:
     """x, y of the blob's middle."""
     light = image[..., 0].astype(np.float64)
     y, x = np.mgrid[: image.shape[0], : image.shape[1]]
-    return np.array([(x * light).sum(), (y * light).sum()]) / light.sum()
+    middle: NDArray[Any] = np.array([(x * light).sum(), (y * light).sum()]) / light.sum()
+    return middle
 
 
 def test_nobody() -> None:
     people, boxes = trainable(sample(people=0))
     assert (people.shape, boxes.shape) == ((0,), (0, 4))
-    none = person_boxes(np.zeros((2, 133, 2), np.float32), np.zeros((2, 133), bool))
+    none = people_boxes(np.zeros((2, 133, 2), np.float32), np.zeros((2, 133), bool))
     np.testing.assert_array_equal(none, np.zeros((2, 4)))
 
 

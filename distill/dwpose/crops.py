@@ -13,21 +13,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from wholebody.benchmarks.synthetic.people_boxes import LEAST_SIDE, inside, people_boxes, worth_a_crop
 from wholebody.distill.scenes import Sample
 from wholebody.runtime.kernels.crop import crop_affines
 from wholebody.runtime.skeletons import WHOLEBODY133
 
-__all__ = ["ABSENT", "HIDDEN", "VISIBLE", "Crop", "cut", "person_boxes", "trainable"]
+__all__ = ["ABSENT", "HIDDEN", "VISIBLE", "Crop", "cut", "trainable"]
 
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 Pixels = NDArray[np.uint8]
 
 ABSENT, HIDDEN, VISIBLE = 0, 1, 2
-LEAST_JOINTS, LEAST_SIDE = (
-    8,
-    40.0,
-)  # of a person who is worth a crop: visible joints, pixels of the longer side
 UPPER = np.r_[0:11, 23:133]  # head, arms, hands
 LOWER = np.r_[11:23]  # hips, legs, feet
 
@@ -50,26 +47,11 @@ class Crop(NamedTuple):
     presence: NDArray[np.uint8]
 
 
-def inside(keypoints: Floats, width: int, height: int) -> Bools:
-    """(..., K) whether (..., K, 2) pixels lie in a picture of this size."""
-    within = (keypoints >= 0) & (keypoints <= (width - 1, height - 1))
-    return within[..., 0] & within[..., 1]
-
-
-def person_boxes(keypoints: Floats, counted: Bools) -> Floats:
-    """(P, 4) x0 y0 x1 y1 around the counted (P, K) of (P, K, 2) keypoints; zeros where there is none."""
-    low = np.where(counted[..., None], keypoints, np.inf).min(axis=1)
-    high = np.where(counted[..., None], keypoints, -np.inf).max(axis=1)
-    boxes = np.concatenate([low, high], axis=1)
-    return np.where(counted.any(axis=1, keepdims=True), boxes, 0).astype(np.float32)
-
-
 def trainable(sample: Sample) -> tuple[NDArray[np.intp], Floats]:
     """The people of a scene who show enough, and everybody's box (P, 4): around what is in the picture."""
     height, width = sample.image.shape[:2]
-    boxes = person_boxes(sample.keypoints, inside(sample.keypoints, width, height))
-    large = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0) >= LEAST_SIDE
-    return np.flatnonzero(large & (sample.visible.sum(axis=1) >= LEAST_JOINTS)), boxes
+    boxes = people_boxes(sample.keypoints, inside(sample.keypoints, width, height))
+    return worth_a_crop(boxes, sample.visible), boxes
 
 
 def cut(sample: Sample, person: int, box: Floats, size: tuple[int, int], rng: np.random.Generator) -> Crop:
@@ -97,7 +79,7 @@ def _halved(box: Floats, keypoints: Floats, visible: Bools, rng: np.random.Gener
     if rng.random() >= HALF_ODDS:
         return box
     half = UPPER if rng.random() < 0.6 else LOWER
-    narrow = person_boxes(keypoints[None, half], visible[None, half])[0]
+    narrow = people_boxes(keypoints[None, half], visible[None, half])[0]
     enough = visible[half].sum() >= LEAST_HALF and (narrow[2:] - narrow[:2]).max() >= LEAST_SIDE
     return narrow if enough else box
 
