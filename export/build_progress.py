@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 __all__ = ["BuildProgress", "Progress"]
 
@@ -25,7 +25,6 @@ class _Phase:
     parent: str | None
     steps: int
     finished: int = 0
-    children: set[str] = field(default_factory=set)
 
 
 class BuildProgress:
@@ -45,8 +44,6 @@ class BuildProgress:
     def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
         """A phase of so many steps begins, as a step of its parent."""
         self._phases[phase_name] = _Phase(parent_phase, max(1, num_steps))
-        if parent_phase in self._phases:
-            self._phases[parent_phase].children.add(phase_name)
         self._tell(phase_name)
 
     def step_complete(self, phase_name: str, step: int) -> None:
@@ -57,9 +54,7 @@ class BuildProgress:
 
     def phase_finish(self, phase_name: str) -> None:
         """A phase is over."""
-        phase = self._phases.pop(phase_name, None)
-        if phase and phase.parent in self._phases:
-            self._phases[phase.parent].children.discard(phase_name)
+        self._phases.pop(phase_name, None)
         self._tell(phase_name)
 
     def _tell(self, phase: str) -> None:
@@ -73,6 +68,6 @@ class BuildProgress:
     def _fraction(self, name: str) -> float:
         """Steps that are done, and the part of the one in which its children are."""
         phase = self._phases[name]
-        within = [self._fraction(child) for child in phase.children]
+        within = [self._fraction(child) for child, p in self._phases.items() if p.parent == name]
         part = sum(within) / len(within) if within else 0.0
         return min(1.0, (phase.finished + part) / phase.steps)

@@ -34,7 +34,7 @@ class Growing:
             try:
                 items = -(-size // self._memory.dtype.itemsize)
                 self._memory = self._cuda.empty(items, self._memory.dtype)
-            except Exception as error:  # of whatever kind: TensorRT calls this, and no exception may cross C++
+            except Exception as error:  # of any kind: TensorRT calls this, and none may cross C++
                 log.error("%s", error)
                 return 0
         return self._memory.pointer

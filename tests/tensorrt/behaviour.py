@@ -37,7 +37,7 @@ def view(pointer: int, shape: Sequence[int], dtype: Any) -> Any:
     """The memory at an address."""
     kind = np.dtype(dtype)
     size = math.prod(shape) * kind.itemsize
-    memory = (ctypes.c_uint8 * max(1, size)).from_address(pointer)
+    memory: Any = (ctypes.c_uint8 * max(1, size)).from_address(pointer)
     return np.frombuffer(memory, kind, math.prod(shape)).reshape(shape)
 
 
@@ -319,7 +319,7 @@ def behaviours(world: World, module: ModuleType) -> tuple[dict[str, type], dict[
             world.refitted.append(model)
             return True
 
-    def _kind(number: int) -> str:
+    def _kind(number: Any) -> str:
         """TensorRT 8 makes INT32 of INT64."""
         name = KINDS[number][0]
         return name if name in t.DataType.__members__ else "INT32"
@@ -327,7 +327,7 @@ def behaviours(world: World, module: ModuleType) -> tuple[dict[str, type], dict[
     def _fill(network: Any, data: bytes) -> None:
         model = onnx.shape_inference.infer_shapes(onnx.load_model_from_string(data))
         values = [*model.graph.input, *model.graph.output, *model.graph.value_info]
-        kinds = {v.name: _kind(v.type.tensor_type.elem_type) for v in values}
+        kinds: Any = {v.name: _kind(v.type.tensor_type.elem_type) for v in values}
 
         def tensor(name: str) -> Any:
             dtype = t.DataType[kinds.get(name, "FLOAT")]

@@ -37,7 +37,7 @@ behaviour, fake_cuda, recorded = (_load(name) for name in ("behaviour", "fake_cu
 
 @dataclass
 class Fake:
-    """release: "8.6"; trt: the module; world: what its calls do; runner, engine: our modules, imported over it."""
+    """release: "8.6"; trt: the module; world: what its calls do; runner, engine: our modules over it."""
 
     release: str
     trt: Any

@@ -1,7 +1,6 @@
-"""A GPU whose memory is the host's and whose stream runs when somebody waits for it: no earlier, as a real one may.
+"""A GPU whose memory is the host's, and whose stream runs when somebody waits for it and no earlier.
 
-Memory that nobody wrote to is spoilt, and so is freed pinned memory's use found out: a copy reads its source only
-when the stream gets there.
+Memory that nobody wrote to is spoilt, and a copy reads its source only when the stream gets there.
 """
 
 from __future__ import annotations
@@ -92,12 +91,12 @@ class FakeCuda:
     def copy_in(self, host: NDArray[Any], to: DeviceArray) -> None:
         assert (host.shape, host.dtype) == (to.shape, to.dtype)
         assert host.flags.c_contiguous
-        self.submit(lambda: ctypes.memmove(to.pointer, host.ctypes.data, host.nbytes) and None)
+        self.submit(lambda: _move(to.pointer, host.ctypes.data, host.nbytes))
 
     def copy_out(self, array: DeviceArray, to: NDArray[Any]) -> None:
         assert (to.shape, to.dtype) == (array.shape, array.dtype)
         assert to.flags.c_contiguous
-        self.submit(lambda: ctypes.memmove(to.ctypes.data, array.pointer, to.nbytes) and None)
+        self.submit(lambda: _move(to.ctypes.data, array.pointer, to.nbytes))
 
     @contextmanager
     def capture(self) -> Iterator[FakeGraph]:
@@ -107,3 +106,7 @@ class FakeCuda:
             self.graphs.append(self.capturing)
         finally:
             self.capturing = None
+
+
+def _move(to: int, source: int, size: int) -> None:
+    ctypes.memmove(to, source, size)

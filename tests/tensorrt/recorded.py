@@ -69,8 +69,7 @@ def _make_class(name: str, described: Any, module: ModuleType, behaviour: type |
         if behaviour and hidden in vars(behaviour):
             namespace[hidden] = vars(behaviour)[hidden]
     helpers = {n: v for n, v in vars(behaviour or object).items() if re.match(r"_[a-z]", n)}
-    made = type(name, bases, {**helpers, **namespace})
-    return made
+    return type(name, bases, {**helpers, **namespace})
 
 
 def _refuse_unknown(self: Any, name: str, value: Any) -> None:

@@ -1,4 +1,4 @@
-"""The TensorRT runner over each release's recorded names: same numbers as ONNX Runtime, no calls that do not exist."""
+"""The TensorRT runner over each release's recorded names: the numbers of ONNX Runtime, and no other calls."""
 
 from __future__ import annotations
 
