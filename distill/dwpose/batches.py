@@ -58,12 +58,12 @@ class _Draws(Dataset[list[Crop]]):
 
     def __getitem__(self, n: int) -> list[Crop]:
         rng = np.random.default_rng([self._seed, n])
-        people = np.zeros(0, np.intp)
-        while not len(people):
+        while True:
             sample = self._stock[int(rng.integers(len(self._stock)))]
             people, boxes = trainable(sample)
-        whom = np.resize(rng.permutation(people), CROPS_A_SCENE).tolist()
-        return [cut(sample, person, boxes[person], self._crop, rng) for person in whom]
+            if len(people):
+                whom = np.resize(rng.permutation(people), CROPS_A_SCENE).tolist()
+                return [cut(sample, person, boxes[person], self._crop, rng) for person in whom]
 
 
 def _collate(draws: Sequence[Sequence[Crop]]) -> Batch:
