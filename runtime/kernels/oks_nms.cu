@@ -54,7 +54,8 @@ extern "C" __global__ void __launch_bounds__(128)
 // The kept people as their numbers, best first; kept[people] is how many.
 extern "C" __global__ void __launch_bounds__(1024)
     oks_resolve(const u64* mask, const int* order, int* kept, int people, int stride) {
-    const int found = resolve(people, mask, stride, [=](int) { return people; }, kept);
+    __shared__ u64 gone[WORDS];
+    const int found = resolve(people, mask, stride, [=](int) { return people; }, gone, kept);
     for (int i = threadIdx.x; i < found; i += blockDim.x) kept[i] = order[kept[i]];
     if (!threadIdx.x) kept[people] = found;
 }

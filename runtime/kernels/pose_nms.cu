@@ -45,7 +45,8 @@ extern "C" __global__ void __launch_bounds__(256)
 }
 
 extern "C" __global__ void __launch_bounds__(1024) nms_resolve(const u64* mask, int* kept, int* counts, int stride) {
-    const int count = counts[0], found = resolve(count, mask, stride, [=](int) { return count; }, kept);
+    __shared__ u64 gone[WORDS];
+    const int count = counts[0], found = resolve(count, mask, stride, [=](int) { return count; }, gone, kept);
     if (!threadIdx.x) counts[1] = found;
 }
 

@@ -60,10 +60,9 @@ __device__ __forceinline__ u64 keep_of_word(u64 open, u64 near_low, u64 near_hig
 }
 
 // The kept items in order, by one block of 1,024 threads; answers with their number. `end(r)` is where the columns
-// of row r end.
+// of row r end, `gone` shared memory of WORDS.
 template <class End>
-__device__ int resolve(int count, const u64* mask, int stride, End end, int* kept_items) {
-    __shared__ u64 gone[WORDS];
+__device__ int resolve(int count, const u64* mask, int stride, End end, u64* gone, int* kept_items) {
     __shared__ u64 kept_word;
     const int lane = threadIdx.x % 32, row = threadIdx.x / 16;
     for (int w = threadIdx.x; w * 64 < count; w += blockDim.x) gone[w] = 0;
@@ -103,8 +102,7 @@ __device__ int resolve(int count, const u64* mask, int stride, End end, int* kep
 
 // The same where the mask had no room: what is near is found when it is needed.
 template <class End, class Near>
-__device__ int resolve_unmarked(int count, End end, Near near, int* kept_items) {
-    __shared__ u64 gone[WORDS];
+__device__ int resolve_unmarked(int count, End end, Near near, u64* gone, int* kept_items) {
     for (int w = threadIdx.x; w * 64 < count; w += blockDim.x) gone[w] = 0;
     __syncthreads();
     int found = 0;
