@@ -1,0 +1,1 @@
+"""People from frame to frame: boxes carried along, ids that persist, keypoints without jitter."""
