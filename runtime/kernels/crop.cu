@@ -6,8 +6,8 @@
 #define TILE_Y 8
 
 // From crop to source pixels: x = a[0] x + a[1] y + a[2], y = a[3] x + a[4] y + a[5].
-__device__ void invert(const float* m, double* a) {
-    const double det = double(m[0]) * m[4] - double(m[1]) * m[3], d = det != 0 ? 1 / det : 0;
+__device__ void invert(const double* m, double* a) {
+    const double det = m[0] * m[4] - m[1] * m[3], d = det != 0 ? 1 / det : 0;
     a[0] = m[4] * d, a[1] = m[1] * -d, a[3] = m[3] * -d, a[4] = m[0] * d;
     a[2] = -a[0] * m[2] - a[1] * m[5];
     a[5] = -a[3] * m[2] - a[4] * m[5];
@@ -43,7 +43,7 @@ struct Crop {
 // One block a tile of one person's crop. OpenCV counts source pixels in steps of 1/1024, rounds the part of x and
 // the part of y apart, and takes the sum in steps of 1/32: so do a tile's columns and rows.
 template <class T>
-__device__ void crop(Source source, const float* affines, T* planes, Crop spec, bool fixed_point) {
+__device__ void crop(Source source, const double* affines, T* planes, Crop spec, bool fixed_point) {
     __shared__ double inverse[6];
     __shared__ int column_x[TILE_X], column_y[TILE_X], row_x[TILE_Y], row_y[TILE_Y];
     const int person = blockIdx.z, x = blockIdx.x * TILE_X + threadIdx.x, y = blockIdx.y * TILE_Y + threadIdx.y;
@@ -79,7 +79,7 @@ __device__ void crop(Source source, const float* affines, T* planes, Crop spec, 
 
 #define KERNEL(name, T)                                                                                            \
     extern "C" __global__ void __launch_bounds__(TILE_X* TILE_Y) name(                                             \
-        const u8* image, const float* affines, T* planes, int image_height, int image_width, int height, int width, \
+        const u8* image, const double* affines, T* planes, int image_height, int image_width, int height, int width, \
         int rgb, int fixed_point, float mean_0, float mean_1, float mean_2, float deviation_0, float deviation_1,  \
         float deviation_2) {                                                                                       \
         const Crop spec = {height, width, rgb ? 2 : 0, rgb ? -1 : 1, {mean_0, mean_1, mean_2},                     \

@@ -46,8 +46,10 @@ class GpuCropper:
     def __call__(self, image_bgr: DeviceArray, affines: DeviceArray) -> DeviceArray:
         """(N, 3, h, w), normalised, channels in the network's order; good until the next call.
 
-        image_bgr (H, W, 3) uint8, affines (N, 2, 3) float32 from source to crop pixels.
+        image_bgr (H, W, 3) uint8, affines (N, 2, 3) float64 from source to crop pixels.
         """
+        if affines.dtype != np.float64:
+            raise ValueError(f"affines are {affines.dtype}; expected float64, as crop_affines answers")
         spec, crops = self._spec, self._crops[: len(affines)]
         if len(affines):
             grid = -(-spec.width // TILE[0]), -(-spec.height // TILE[1]), len(affines)

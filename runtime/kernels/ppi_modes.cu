@@ -170,7 +170,7 @@ extern "C" __global__ void __launch_bounds__(1024)
 
 // One block a person: the mean of its mode's members, weighted by their scores. Classes from `full_bodies` on know
 // little of ankles and knees (the first four joints), whose weights are a tenth.
-extern "C" __global__ void __launch_bounds__(MEAN_THREADS)
+extern "C" __global__ void __launch_bounds__(MEAN_THREADS, 1)
     ppi_means(const float* pose2d, const float* pose3d, const int* sorted_pose, const float* sorted_score,
               const int* group_first, const int* best, const double* group_score, const int* person, int* member,
               float* rows, int classes, int joints, int full_bodies, float th_pose3d, float scale_x, float scale_y) {

@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from wholebody.runtime.geometry import Pixels
 from wholebody.runtime.gpu import Gpu
@@ -19,7 +20,7 @@ BOXES = np.array(
     [[20, 10, 60, 90], [0, 0, 159, 119], [-30, -20, 40, 50], [100, 90, 200, 170], [50.3, 40.7, 52.1, 43.9]],
     np.float32,
 )
-TURNED = np.array([[[0.9, 0.3, -20], [-0.3, 0.9, 10]], [[0, 0, 5], [0, 0, 5]]], np.float32)
+TURNED = np.array([[[0.9, 0.3, -20], [-0.3, 0.9, 10]], [[0, 0, 5], [0, 0, 5]]])
 
 
 def picture(height: int = 120, width: int = 160) -> Pixels:
@@ -31,9 +32,9 @@ def levels(normalised: Floats, spec: CropInput = SPEC) -> Floats:
     return normalised * std + mean
 
 
-def older_opencv(image: Pixels, affine: Floats, width: int, height: int) -> Pixels:
+def older_opencv(image: Pixels, affine: NDArray[np.float64], width: int, height: int) -> Pixels:
     """cv2.warpAffine up to OpenCV 4: steps of 1/1024 pixel for x and for y apart, then of 1/32."""
-    m = affine.astype(np.float64)
+    m = affine
     det = m[0, 0] * m[1, 1] - m[0, 1] * m[1, 0]
     d = 1 / det if det else 0
     turn = np.array([[m[1, 1] * d, m[0, 1] * -d], [m[1, 0] * -d, m[0, 0] * d]])
@@ -100,3 +101,8 @@ def test_half(gpu: Gpu) -> None:
     full = gpu.download(GpuCropper(gpu, SPEC, 5)(image, affines))
     half = gpu.download(GpuCropper(gpu, SPEC, 5, np.float16)(image, affines))
     np.testing.assert_array_equal(half, full.astype(np.float16))
+
+
+def test_affines_of_another_type(gpu: Gpu) -> None:
+    with pytest.raises(ValueError, match="float32; expected float64"):
+        GpuCropper(gpu, SPEC, 5)(gpu.upload(picture()), gpu.empty((1, 2, 3), np.float32))
