@@ -11,7 +11,7 @@ from torch import Tensor
 
 from wholebody.distill.dwpose.batches import Batch
 from wholebody.distill.dwpose.crops import ABSENT, HIDDEN, VISIBLE
-from wholebody.distill.dwpose.losses import BETA, PART_WEIGHTS, crop_losses, joint_loss, labels
+from wholebody.distill.dwpose.losses import BETA, PART_WEIGHTS, centred, crop_losses, divergence, labels
 from wholebody.export.students.rtmpose import RtmPose, RtmPoseConfig, SimCC
 from wholebody.runtime.kernels.simcc import decode_simcc
 from wholebody.runtime.skeletons import WHOLEBODY133
@@ -70,11 +70,18 @@ def test_the_best_logit_is_decoded_as_place_and_score() -> None:
     assert not scores[:, 50:].any()
 
 
-def test_a_level_that_is_off_costs() -> None:
-    """A divergence alone would not notice."""
-    some = batch(presence=ABSENT)
-    x, y = right(some)
-    assert total(SimCC(x + 0.5, y), some) == pytest.approx((BETA * 0.5) ** 2, rel=1e-3)
+def test_centred_weights_answer_the_same_with_a_mean_of_0() -> None:
+    torch.manual_seed(0)
+    network, pictures = RtmPose(CONFIG), torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        network.head.cls_x.weight += 0.1
+        before = network(pictures)
+        network.load_state_dict(centred(network.state_dict()))
+        after = network(pictures)
+    for free, held in zip(before, after, strict=True):
+        assert free.mean(dim=-1).abs().max() > 1e-2
+        assert held.mean(dim=-1).abs().max() < 1e-5
+        torch.testing.assert_close(held.softmax(dim=-1), free.softmax(dim=-1))
 
 
 @pytest.mark.parametrize("odds", [0.1, 0.5, 0.9])
@@ -87,12 +94,13 @@ def test_the_score_tells_how_likely_a_keypoint_is(odds: float) -> None:
 
     def expected() -> Tensor:
         optimizer.zero_grad()
-        loss = (chance * joint_loss(logits.expand(2, 384), label)).sum()
+        loss = (chance * divergence(logits.expand(2, 384), label)).sum()
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
     optimizer.step(expected)  # type: ignore[no-untyped-call]
-    assert float(logits.detach().max()) == pytest.approx(0.46 + math.log(odds / (1 - odds)) / BETA, abs=0.05)
+    score = float((logits - logits.mean()).detach().max())
+    assert score == pytest.approx(0.46 + math.log(odds / (1 - odds)) / BETA, abs=0.05)
 
 
 def test_what_is_not_seen_counts_less_and_a_part_as_it_should() -> None:

@@ -1,4 +1,4 @@
-"""Make the bundled student of a training: averaged weights, licence, one file.
+"""Make the bundled student of a training: averaged weights, scores about 0, licence, one file.
 
     python -m wholebody.distill.dwpose.finish --work .training/dwpose
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from wholebody.distill.dwpose.losses import centred
 from wholebody.distill.dwpose.train import MINI
 from wholebody.distill.state import averaged_weights
 from wholebody.export.student_file import save_student
@@ -24,7 +25,7 @@ def finish(work: Path, output: Path) -> Path:
     """Write the student of the training kept in `work`; returns `output`."""
     weights, step = averaged_weights(work / "last.pt")
     network = RtmPose(MINI)
-    network.load_state_dict(weights)
+    network.load_state_dict(centred(weights))
     output.parent.mkdir(parents=True, exist_ok=True)
     save_student(
         network.eval(), output, name="dwpose-mini", licence=LICENCE, data="rendered people", steps=step

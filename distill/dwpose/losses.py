@@ -1,14 +1,16 @@
 """What dwpose-mini learns: each keypoint's column and row, and to say nothing of keypoints out of sight.
 
 The labels are SimCC's (Li et al., 2022) as RTMPose softens them: a Gaussian of height 1 over the bins, and
-the divergence between softmax(beta * label) and softmax(beta * logits), mmpose's KLDiscretLoss. A divergence
-leaves the level of the logits free, but a runtime takes the best logit for the score. So two things are
-added. A keypoint that is absent has a label of zeros: all bins alike. And the mean of a keypoint's logits is
-held at its label's. The best logit then tells how sure the network is: with probability q of being there, at
-a place it knows, the peak stands at about 0.46 + log(q / (1 - q)) / beta, at most 1.
+the divergence between softmax(beta * label) and softmax(beta * logits), mmpose's KLDiscretLoss. A keypoint
+that is absent, of which mmpose would learn nothing, has a label of zeros: all bins alike. So the best logit,
+which a runtime takes for the score, tells how sure the network is: of a keypoint that is there with
+probability q, at a place it knows, the best logit stands 0.46 + log(q / (1 - q)) / beta above the others'
+mean, at most 0.97. A divergence leaves that mean free; `centred` puts it at 0.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -18,9 +20,10 @@ from wholebody.distill.dwpose.crops import ABSENT, VISIBLE
 from wholebody.export.students.rtmpose import RtmPoseConfig, SimCC
 from wholebody.runtime.skeletons import WHOLEBODY133
 
-__all__ = ["PART_WEIGHTS", "crop_losses", "joint_loss", "labels"]
+__all__ = ["PART_WEIGHTS", "centred", "crop_losses", "divergence", "labels"]
 
 BETA = 10.0
+CLASSIFIERS = ("head.cls_x.weight", "head.cls_y.weight")  # (bins, hidden)
 SURE, UNSURE = 1.0, 0.3  # weights: of a visible keypoint; of one that is hidden, or not there
 # A face has as many landmarks as all else together, but they move as one: each counts for half. The joints
 # of body and feet are few, and the rest hangs on them: each counts twice.
@@ -36,12 +39,11 @@ def labels(coordinates: Tensor, present: Tensor, bins: int, split: float) -> Ten
     return torch.exp(apart.square() * (-8 / bins)) * present[..., None]
 
 
-def joint_loss(logits: Tensor, label: Tensor) -> Tensor:
-    """(...) of (..., bins): the divergence in nats, and how far the logits' mean is off the label's."""
+def divergence(logits: Tensor, label: Tensor) -> Tensor:
+    """(...) nats of (..., bins): Kullback and Leibler's, of what is answered from what is true."""
     target = (BETA * label).log_softmax(dim=-1)
     answer = (BETA * logits).log_softmax(dim=-1)
-    divergence = (target.exp() * (target - answer)).sum(dim=-1)
-    return divergence + (BETA * (logits.mean(dim=-1) - label.mean(dim=-1))).square()
+    return (target.exp() * (target - answer)).sum(dim=-1)
 
 
 def crop_losses(outputs: SimCC, batch: Batch, config: RtmPoseConfig) -> dict[str, Tensor]:
@@ -51,9 +53,17 @@ def crop_losses(outputs: SimCC, batch: Batch, config: RtmPoseConfig) -> dict[str
     loss = torch.zeros_like(weight)
     for axis, (logits, bins) in enumerate(zip(outputs, config.bins, strict=True)):
         label = labels(batch.keypoints[..., axis], present, bins, config.split)
-        loss = loss + joint_loss(logits.float(), label)
+        loss = loss + divergence(logits.float(), label)
     share = loss * weight / weight.sum()
     return {part: share[:, joints].sum() for part, joints in WHOLEBODY133.parts.items()}
+
+
+def centred(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of an `RtmPose`, every keypoint's logits moved so that their mean is 0."""
+    moved = {
+        name: weights[name] - weights[name].mean(dim=0) for name in CLASSIFIERS
+    }  # linear, without a bias
+    return {**weights, **moved}
 
 
 def _joint_weights(like: Tensor) -> Tensor:
