@@ -74,7 +74,8 @@ def test_centred_weights_answer_the_same_with_a_mean_of_0() -> None:
     torch.manual_seed(0)
     network, pictures = RtmPose(CONFIG), torch.randn(2, 3, 64, 64)
     with torch.no_grad():
-        network.head.cls_x.weight += 0.1
+        for layer in (network.head.cls_x, network.head.cls_y):
+            layer.weight += torch.randn(CONFIG.hidden)
         before = network(pictures)
         network.load_state_dict(centred(network.state_dict()))
         after = network(pictures)
