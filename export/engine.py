@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tensorrt as trt  # type: ignore  # has no types, and is on few machines
+import tensorrt as trt  # pyright: ignore[reportMissingImports]
 
 from wholebody.export.build_plan import BuildPlan
 from wholebody.export.build_progress import Progress

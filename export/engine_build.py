@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import tensorrt as trt  # type: ignore  # has no types, and is on few machines
+import tensorrt as trt  # pyright: ignore[reportMissingImports]
 
 from wholebody.export.build_errors import build_error, parser_error
 from wholebody.export.build_plan import GIB, BuildPlan
 from wholebody.export.build_progress import BuildProgress, Progress
+from wholebody.export.precision import hold_fp32
 from wholebody.export.timing_cache import load_timing_cache, save_timing_cache
 from wholebody.runtime.backends.trt import Log
 from wholebody.runtime.backends.trt_versions import (
@@ -24,6 +25,7 @@ from wholebody.runtime.backends.trt_versions import (
     use_own_tactics,
 )
 from wholebody.runtime.errors import ArtefactError, BackendError
+from wholebody.runtime.onnxfile import tensor_types
 
 __all__ = ["EngineBuild"]
 
@@ -31,8 +33,6 @@ log = logging.getLogger(__name__)
 
 Report = Callable[[Progress], None]
 
-# What computes nothing, or whose type is what it is there for.
-_UNHELD = ("CONSTANT", "SHAPE", "CAST", "QUANTIZE", "DEQUANTIZE")
 _LEVELS = {"ampere+": "AMPERE_PLUS", "same-capability": "SAME_COMPUTE_CAPABILITY"}
 
 
@@ -66,8 +66,7 @@ class EngineBuild:
         cache: the file of timings. Raises ArtefactError for an ONNX file that TensorRT cannot take,
         BackendError where an option or memory is missing.
         """
-        ranges = self._parse()
-        self._choose_precision(ranges)
+        self._parse()
         self._configure()
         self._add_profile()
         report = self._use_dla() if self.options.dla is not None else {}
@@ -81,12 +80,13 @@ class EngineBuild:
         data = bytes(serialized)
         return data, {**self._inspect(data), **report}
 
-    def _parse(self) -> dict[str, float]:
-        """Fill the network; answers with tensors' ranges where a DLA needs them instead of Q/DQ pairs."""
+    def _parse(self) -> None:
+        """Fill the network, and allow the precisions that it has."""
         data = self.plan.onnx.read_bytes()
-        ranges: dict[str, float] = {}
         if hashlib.sha256(data).hexdigest() != self.plan.onnx_sha256:
             raise ArtefactError(f"{self.plan.onnx} changed while it was being built: build it again")
+        types = tensor_types(data)
+        ranges: dict[str, float] = {}
         if self.options.dla is not None and self.plan.precision == "int8" and has(trt, "dynamic range"):
             from wholebody.export.dla import without_qdq  # needs onnx, which no other build does
 
@@ -94,7 +94,7 @@ class EngineBuild:
         parser = trt.OnnxParser(self.network, self.log)
         if not parser.parse(data, str(self.plan.onnx)):
             raise parser_error(trt, parser, self.plan.onnx, data)
-        return ranges
+        self._choose_precision(types, ranges)
 
     def _layers(self) -> Iterator[Any]:
         return (self.network.get_layer(i) for i in range(self.network.num_layers))
@@ -104,16 +104,16 @@ class EngineBuild:
         for layer in self._layers():
             yield from (layer.get_output(i) for i in range(layer.num_outputs))
 
-    def _choose_precision(self, ranges: dict[str, float]) -> None:
+    def _choose_precision(self, types: dict[str, str], ranges: dict[str, float]) -> None:
         """Where the graph's types do not bind TensorRT, allow those that are there, and hold FP32 to FP32."""
-        half = any(tensor.dtype == trt.DataType.HALF for tensor in self._tensors())
+        halves = any(tensor.dtype == trt.DataType.HALF for tensor in self._tensors())
+        half = halves or "fp16" in types.values() or bool(ranges)  # a DLA does in FP16 what it cannot in INT8
         quantized = bool(ranges) or any(layer.type == trt.LayerType.QUANTIZE for layer in self._layers())
-        flags = precision_flags(trt, half=half or bool(ranges), quantized=quantized, typed=self.typed)
+        flags = precision_flags(trt, half=half, quantized=quantized, typed=self.typed)
         for flag in flags:
             self.config.set_flag(flag)
         if flags and half and not ranges:
-            for layer in self._layers():
-                _hold(layer)
+            hold_fp32(trt, self._layers(), types)
         for tensor in self._tensors():
             if tensor.name in ranges:
                 tensor.set_dynamic_range(-ranges[tensor.name], ranges[tensor.name])
@@ -177,16 +177,6 @@ class EngineBuild:
             raise build_error(trt, self.plan.onnx, f"the engine cannot be read back: {self.log.last()}")
         text = engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)
         return {"count": int(engine.num_layers), "precisions": _precisions(text)}
-
-
-def _hold(layer: Any) -> None:
-    """Keep a layer that computes in FP32 from being computed in FP16."""
-    outputs = [layer.get_output(i) for i in range(layer.num_outputs)]
-    floats = all(t.dtype == trt.DataType.FLOAT and not t.is_shape_tensor for t in outputs)
-    if outputs and floats and layer.type.name not in _UNHELD:
-        layer.precision = trt.DataType.FLOAT
-        for i in range(layer.num_outputs):
-            layer.set_output_type(i, trt.DataType.FLOAT)
 
 
 def _precisions(text: str) -> dict[str, int]:

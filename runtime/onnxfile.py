@@ -14,7 +14,7 @@ from pathlib import Path
 
 from wholebody.runtime.errors import ArtefactError
 
-__all__ = ["OnnxFile", "Shape", "describe", "node_at", "read_onnx"]
+__all__ = ["OnnxFile", "Shape", "describe", "node_at", "read_onnx", "tensor_types"]
 
 Shape = tuple[int | None, ...]
 LISTED = 6  # tensors named in a message before it counts the rest
@@ -22,11 +22,11 @@ LISTED = 6  # tensors named in a message before it counts the rest
 # Field numbers in onnx.proto: of a model, a graph, a metadata entry, weights, then from a tensor down to a
 # dimension.
 _GRAPH, _METADATA = 7, 14
-_NODE, _WEIGHT, _INPUT, _OUTPUT = 1, 5, 11, 12
+_NODE, _WEIGHT, _INPUT, _OUTPUT, _BETWEEN = 1, 5, 11, 12, 13
 _NODE_OUTPUT, _NODE_NAME, _OPERATOR = 2, 3, 4
 _KEY, _VALUE = 1, 2
 _DATA_TYPE, _WEIGHT_NAME = 2, 8
-_NAME, _TYPE, _TENSOR_TYPE, _SHAPE, _DIM, _DIM_VALUE = 1, 2, 1, 2, 1, 1
+_NAME, _TYPE, _TENSOR_TYPE, _ELEMENT, _SHAPE, _DIM, _DIM_VALUE = 1, 2, 1, 1, 2, 1, 1
 _PRECISIONS = {1: "fp32", 2: "int8", 3: "int8", 10: "fp16", 16: "bf16"}  # of the types that weights have
 
 
@@ -91,6 +91,22 @@ def node_at(data: bytes, index: int) -> tuple[str, str] | None:
         return name, _string(node, _OPERATOR)
     except (IndexError, ValueError):
         return None
+
+
+def tensor_types(data: bytes) -> dict[str, str]:
+    """ "fp32", "fp16", "bf16", "int8" or "other" of each tensor whose type an ONNX file's bytes tell."""
+    try:
+        (graph, *_) = _messages(memoryview(data), _GRAPH)
+        values = [v for field in (_INPUT, _OUTPUT, _BETWEEN) for v in _messages(graph, field)]
+        return {_string(v, _NAME): _PRECISIONS.get(_element(v), "other") for v in values}
+    except ValueError:
+        return {}
+
+
+def _element(value: memoryview) -> int:
+    tensors = [t for kind in _messages(value, _TYPE) for t in _messages(kind, _TENSOR_TYPE)]
+    numbers = [n for tensor in tensors for field, n in _fields(tensor) if field == _ELEMENT]
+    return numbers[-1] if numbers and isinstance(numbers[-1], int) else 0
 
 
 def _model(data: memoryview, sha256: str) -> OnnxFile:

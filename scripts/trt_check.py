@@ -102,7 +102,7 @@ def small_networks(folder: Path) -> None:
             weights,
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-        onnx.save(model, folder / f"{kind}.onnx")
+        onnx.save(onnx.shape_inference.infer_shapes(model), folder / f"{kind}.onnx")
 
 
 def small_network(kind: str) -> tuple[list[Any], list[Any]]:
@@ -271,7 +271,7 @@ def one_step(name: str, folder: Path, output: Path, frames: int) -> int:
 
 
 def step_environment(path: Path, frames: int) -> Numbers:
-    import tensorrt as trt  # type: ignore
+    import tensorrt as trt  # pyright: ignore[reportMissingImports]
 
     from wholebody.runtime.cuda import Cuda
 

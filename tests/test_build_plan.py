@@ -13,6 +13,7 @@ from onnx import TensorProto, helper
 
 from wholebody.export.build_plan import BuildOptions, Range, parse_batch, parse_shape, plan_build
 from wholebody.runtime.errors import ArtefactError, WholebodyError
+from wholebody.runtime.onnxfile import node_at, tensor_types
 
 
 def identity(path: Path, *shape: Any) -> Path:
@@ -152,3 +153,15 @@ def test_the_key_changes_with_all_that_decides(open_batch: Path) -> None:
     assert plan.key("8.6.1", "A", (9, 0)) == plan_build(open_batch, "elsewhere.engine").key(
         "8.6.1", "A", (9, 0)
     )
+
+
+def test_types_of_tensors_are_read_without_a_library(open_batch: Path, constant_student: Path) -> None:
+    assert tensor_types(open_batch.read_bytes()) == {"image": "fp32", "answer": "fp32"}
+    assert tensor_types(constant_student.read_bytes())["body_scores"] == "fp32"
+    assert tensor_types(b"") == tensor_types(b"not ONNX") == {}
+
+
+def test_nodes_are_read_without_a_library(open_batch: Path) -> None:
+    data = open_batch.read_bytes()
+    assert node_at(data, 0) == ("answer", "Identity")
+    assert node_at(data, 1) is node_at(data, -1) is node_at(b"not ONNX", 0) is None

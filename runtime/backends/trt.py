@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorrt as trt  # type: ignore  # has no types, and is on few machines
+import tensorrt as trt  # pyright: ignore[reportMissingImports]
 
 from wholebody.runtime.backends.backend import Array, TensorSpec
 from wholebody.runtime.backends.trt_execution import Execution, Growing, part

@@ -329,13 +329,15 @@ def behaviours(world: World, module: ModuleType) -> tuple[dict[str, type], dict[
         values = [*model.graph.input, *model.graph.output, *model.graph.value_info]
         kinds: Any = {v.name: _kind(v.type.tensor_type.elem_type) for v in values}
 
-        def tensor(name: str) -> Any:
-            dtype = t.DataType[kinds.get(name, "FLOAT")]
+        def tensor(name: str, kept: bool = True) -> Any:
+            kind = kinds.get(name, "FLOAT")
+            dtype = t.DataType["FLOAT" if kind == "HALF" and not kept else kind]
             return fresh("ITensor", name=name, dtype=dtype, is_shape_tensor=False)
 
         def layer(node: Any) -> Any:
             kind = t.LayerType.__members__.get(LAYERS.get(node.op_type, "CONVOLUTION"), t.LayerType.IDENTITY)
-            outputs = [tensor(name) for name in node.output]
+            keeps = node.op_type == "Cast" or not t.__version__.startswith("8")
+            outputs = [tensor(name, keeps) for name in node.output]
             return fresh("ILayer", name=node.name, type=kind, outputs=outputs, num_outputs=len(outputs))
 
         vars(network).update(

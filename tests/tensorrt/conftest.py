@@ -136,7 +136,7 @@ def write_nonzero(path: Path) -> Path:
 
 def _save(graph: Any, path: Path) -> Path:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.save(model, path)
+    onnx.save(onnx.shape_inference.infer_shapes(model), path)
     return path
 
 

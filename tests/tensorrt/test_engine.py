@@ -288,3 +288,26 @@ def test_a_whole_pipeline_runs_on_an_engine(fake: Any, constant_student: Path, t
     np.testing.assert_array_equal(got.keypoints, want.keypoints)
     np.testing.assert_array_equal(got.scores, want.scores)
     assert got.metadata["backend"] == f"tensorrt:{fake.trt.__version__}"
+
+
+def test_layers_that_the_parser_adds_are_held_with_their_node(fake_of: Any) -> None:
+    """A norm is three layers, of which the last has the name in the ONNX file."""
+    from wholebody.export.precision import hold_fp32
+
+    trt = fake_of("8.6").trt
+    names = ["squared?", "summed?", "norm", "cast?", "halved", "index?", "picked"]
+    kinds = [trt.LayerType.ELEMENTWISE] * 3 + [trt.LayerType.CAST] * 2 + [trt.LayerType.GATHER] * 2
+    dtypes = [trt.DataType.FLOAT] * 5 + [trt.DataType.INT32, trt.DataType.FLOAT]
+    layers = [_layer(trt, *each) for each in zip(names, kinds, dtypes, strict=True)]
+    hold_fp32(trt, layers, {"norm": "fp32", "halved": "fp16", "picked": "fp32"})
+    held = [vars(layer).get("_precision") == trt.DataType.FLOAT for layer in layers]
+    assert held == [True, True, True, False, False, False, True]
+    assert vars(layers[2])["_set_types"] == {0: trt.DataType.FLOAT}
+
+
+def _layer(trt: Any, name: str, kind: Any, dtype: Any) -> Any:
+    tensor = object.__new__(trt.ITensor)
+    vars(tensor).update(_name=name, _dtype=dtype, _is_shape_tensor=False)
+    layer = object.__new__(trt.ILayer)
+    vars(layer).update(_name=name, _type=kind, _outputs=[tensor], _num_outputs=1)
+    return layer
