@@ -37,6 +37,7 @@ ROWS = {
     "pck_hand": "PCK@0.2 of the hand's box",
     "nme": "NME",
     "shown": f"visible keypoints with a score above {MIN_SCORE}",
+    "guessed": "hidden keypoints with one",
     "phantoms": "keypoints outside the picture with one",
 }
 NOTES = (
@@ -63,6 +64,7 @@ class PartAccuracy:
     pck_hand    the same within 0.2 of the hand's
     nme         mean distance of a face's landmarks, of √(w·h) of their box
     shown       share of the visible keypoints with a score above 0.3
+    guessed     share of the keypoints inside the picture, but hidden, with one
     phantoms    share of the keypoints outside the picture with one
     """
 
@@ -72,6 +74,7 @@ class PartAccuracy:
     pck_hand: float
     nme: float
     shown: float
+    guessed: float
     phantoms: float
 
 
@@ -170,6 +173,7 @@ def _judge(name: str, part: slice, all_: _People) -> PartAccuracy:
         else math.nan,
         nme=nme(predicted[whole], true[whole]) if name == "face" else math.nan,
         shown=_mean(above[judged][visible]),
+        guessed=_mean(above[judged][all_.inside[judged, part] & ~visible]),
         phantoms=_mean(above[~all_.inside[:, part]]),
     )
 

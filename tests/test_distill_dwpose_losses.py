@@ -30,10 +30,9 @@ def batch(crops: int = 3, presence: int = VISIBLE, seed: int = 0) -> Batch:
 
 def right(some: Batch) -> SimCC:
     """The answer that fits best."""
-    present = some.presence != ABSENT
+    height = torch.tensor([0, 0.4, 1])[some.presence.long()]
     x, y = (
-        labels(some.keypoints[..., axis], present, bins, CONFIG.split)
-        for axis, bins in enumerate(CONFIG.bins)
+        labels(some.keypoints[..., axis], height, bins, CONFIG.split) for axis, bins in enumerate(CONFIG.bins)
     )
     return SimCC(x, y)
 
@@ -45,11 +44,11 @@ def total(outputs: SimCC, some: Batch) -> float:
 def test_a_label_is_mmpose_s() -> None:
     """Deviations 4.9 and 5.66 bins at 192 x 256; the best bin is the coordinate's, as it is decoded."""
     for side, sigma in ((192, 4.9), (256, 5.66), (288, 6.0), (384, 6.93)):
-        label = labels(torch.tensor([50.0]), torch.tensor([True]), 2 * side, 2.0)[0]
+        label = labels(torch.tensor([50.0]), torch.ones(1), 2 * side, 2.0)[0]
         assert int(label.argmax()) == 100
         assert float(label.max()) == 1
         assert float(label[105]) == pytest.approx(math.exp(-25 / 2 / sigma**2), rel=2e-3)
-    assert not labels(torch.tensor([50.0]), torch.tensor([False]), 384, 2.0).any()
+    assert not labels(torch.tensor([50.0]), torch.zeros(1), 384, 2.0).any()
 
 
 @pytest.mark.parametrize("presence", [ABSENT, HIDDEN, VISIBLE])
@@ -62,11 +61,13 @@ def test_a_right_answer_costs_nothing(presence: int) -> None:
 
 def test_the_best_logit_is_decoded_as_place_and_score() -> None:
     some = batch()
+    some.presence[:, 40:50] = HIDDEN
     some.presence[:, 50:] = ABSENT
     x, y = right(some)
     keypoints, scores = decode_simcc(x.numpy(), y.numpy(), CONFIG.split)
     np.testing.assert_allclose(keypoints[:, :50], some.keypoints[:, :50], atol=0.25 + 1e-4)
-    assert scores[:, :50].min() > 0.98
+    assert scores[:, :40].min() > 0.98
+    assert 0.39 < scores[:, 40:50].min() <= scores[:, 40:50].max() <= 0.4
     assert not scores[:, 50:].any()
 
 
@@ -88,7 +89,7 @@ def test_centred_weights_answer_the_same_with_a_mean_of_0() -> None:
 @pytest.mark.parametrize("odds", [0.1, 0.5, 0.9])
 def test_the_score_tells_how_likely_a_keypoint_is(odds: float) -> None:
     """The best logits for a keypoint at a known place that is absent now and then."""
-    label = labels(torch.tensor([96.0, 96.0]), torch.tensor([True, False]), 384, 2.0)
+    label = labels(torch.tensor([96.0, 96.0]), torch.tensor([1.0, 0.0]), 384, 2.0)
     chance = torch.tensor([odds, 1 - odds])
     logits = torch.zeros(384, requires_grad=True)
     optimizer = torch.optim.LBFGS([logits], max_iter=300, line_search_fn="strong_wolfe")
@@ -105,14 +106,14 @@ def test_the_score_tells_how_likely_a_keypoint_is(odds: float) -> None:
 
 
 def test_what_is_not_seen_counts_less_and_a_part_as_it_should() -> None:
-    some = batch()
-    some.presence[:, 91:] = HIDDEN
-    wrong = right(batch(seed=1))
+    some, wrong = batch(), right(batch(seed=1))
     losses = crop_losses(wrong, some, CONFIG)
     assert list(losses) == list(WHOLEBODY133.parts)
-    of_hand, of_feet = float(losses["left_hand"]), float(losses["feet"])
-    expected = (0.3 * 21 * PART_WEIGHTS["left_hand"]) / (6 * PART_WEIGHTS["feet"])
-    assert of_hand / of_feet == pytest.approx(expected, rel=0.3)
+    expected = (21 * PART_WEIGHTS["left_hand"]) / (6 * PART_WEIGHTS["feet"])
+    assert float(losses["left_hand"] / losses["feet"]) == pytest.approx(expected, rel=0.2)
+    some.presence[:, 91:] = ABSENT  # two hands of 122 weights in all
+    weightier = crop_losses(wrong, some, CONFIG)["feet"] / losses["feet"]
+    assert float(weightier) == pytest.approx(122 / (80 + 0.3 * 42))
 
 
 def test_pictures_are_normalised_rgb() -> None:

@@ -58,6 +58,7 @@ def test_the_truth_is_perfect() -> None:
     assert list(parts) == [*WHOLEBODY133.parts, "whole"]
     for name, part in parts.items():
         assert (part.oks, part.pck_person, part.shown) == pytest.approx((1, 1, 1)), name
+        assert part.guessed == 1 or math.isnan(part.guessed)
         assert part.phantoms == 0 or math.isnan(part.phantoms)
     assert parts["face"].nme == pytest.approx(0, abs=1e-6)
     assert parts["left_hand"].pck_hand == 1

@@ -1,11 +1,10 @@
 """What dwpose-mini learns: each keypoint's column and row, and to say nothing of keypoints out of sight.
 
-The labels are SimCC's (Li et al., 2022) as RTMPose softens them: a Gaussian of height 1 over the bins, and
-the divergence between softmax(beta * label) and softmax(beta * logits), mmpose's KLDiscretLoss. A keypoint
-that is absent, of which mmpose would learn nothing, has a label of zeros: all bins alike. So the best logit,
-which a runtime takes for the score, tells how sure the network is: of a keypoint that is there with
-probability q, at a place it knows, the best logit stands 0.46 + log(q / (1 - q)) / beta above the others'
-mean, at most 0.97. A divergence leaves that mean free; `centred` puts it at 0.
+The labels are SimCC's (Li et al., 2022) as RTMPose softens them: a Gaussian over the bins, and the divergence
+between softmax(beta * label) and softmax(beta * logits), mmpose's KLDiscretLoss. There every label is 1 high;
+here a hidden keypoint's is lower, and flat is that of an absent one, of which mmpose would learn nothing. So the best logit, which a runtime takes for the score, tells how sure the network is: of a keypoint
+that is there with probability q, at a place it knows, the best logit stands 0.46 + log(q / (1 - q)) / beta
+above the others' mean, at most 0.97. A divergence leaves that mean free; `centred` puts it at 0.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor
 
 from wholebody.distill.dwpose.batches import Batch
-from wholebody.distill.dwpose.crops import ABSENT, VISIBLE
+from wholebody.distill.dwpose.crops import ABSENT, HIDDEN, VISIBLE
 from wholebody.export.students.rtmpose import RtmPoseConfig, SimCC
 from wholebody.runtime.skeletons import WHOLEBODY133
 
@@ -24,19 +23,20 @@ __all__ = ["PART_WEIGHTS", "centred", "crop_losses", "divergence", "labels"]
 
 BETA = 10.0
 CLASSIFIERS = ("head.cls_x.weight", "head.cls_y.weight")  # (bins, hidden)
-SURE, UNSURE = 1.0, 0.3  # weights: of a visible keypoint; of one that is hidden, or not there
+HEIGHTS = {ABSENT: 0.0, HIDDEN: 0.4, VISIBLE: 1.0}  # of labels; hidden ones stay findable, below half a score
+WEIGHTS = {ABSENT: 0.3, HIDDEN: 0.3, VISIBLE: 1.0}
 # A face has as many landmarks as all else together, but they move as one: each counts for half. The joints
 # of body and feet are few, and the rest hangs on them: each counts twice.
 PART_WEIGHTS = {"body": 2.0, "feet": 2.0, "face": 0.5, "left_hand": 1.0, "right_hand": 1.0}
 
 
-def labels(coordinates: Tensor, present: Tensor, bins: int, split: float) -> Tensor:
-    """(..., bins) float32: a Gaussian of height 1 about coordinate * split, zeros where nothing is present.
+def labels(coordinates: Tensor, height: Tensor, bins: int, split: float) -> Tensor:
+    """(..., bins) float32: Gaussians about coordinate * split.
 
-    coordinates (...) crop pixels, present (...) bool. Its deviation, √bins / 4, is mmpose's for every size.
+    coordinates (...) crop pixels, height (...). Their deviation, √bins / 4, is mmpose's for every size.
     """
     apart = torch.arange(bins, device=coordinates.device) - coordinates[..., None] * split
-    return torch.exp(apart.square() * (-8 / bins)) * present[..., None]
+    return torch.exp(apart.square() * (-8 / bins)) * height[..., None]
 
 
 def divergence(logits: Tensor, label: Tensor) -> Tensor:
@@ -48,11 +48,11 @@ def divergence(logits: Tensor, label: Tensor) -> Tensor:
 
 def crop_losses(outputs: SimCC, batch: Batch, config: RtmPoseConfig) -> dict[str, Tensor]:
     """A part's share of the mean loss of a batch's keypoints, for every part; in FP32."""
-    present = batch.presence != ABSENT
-    weight = torch.where(batch.presence == VISIBLE, SURE, UNSURE) * _joint_weights(present)
+    height, weight = (_by_presence(values, batch.presence) for values in (HEIGHTS, WEIGHTS))
+    weight = weight * _joint_weights(weight)
     loss = torch.zeros_like(weight)
     for axis, (logits, bins) in enumerate(zip(outputs, config.bins, strict=True)):
-        label = labels(batch.keypoints[..., axis], present, bins, config.split)
+        label = labels(batch.keypoints[..., axis], height, bins, config.split)
         loss = loss + divergence(logits.float(), label)
     share = loss * weight / weight.sum()
     return {part: share[:, joints].sum() for part, joints in WHOLEBODY133.parts.items()}
@@ -64,6 +64,11 @@ def centred(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         name: weights[name] - weights[name].mean(dim=0) for name in CLASSIFIERS
     }  # linear, without a bias
     return {**weights, **moved}
+
+
+def _by_presence(values: Mapping[int, float], presence: Tensor) -> Tensor:
+    """(B, 133) float32."""
+    return torch.tensor([values[kind] for kind in sorted(values)], device=presence.device)[presence.long()]
 
 
 def _joint_weights(like: Tensor) -> Tensor:
