@@ -66,8 +66,10 @@ class TensorRT:
 
     engine  a file of `wholebody build`, with its sidecar beside it
     cuda    the GPU to run on, shared with kernels and other engines; None opens `device`
-    graphs  replay CUDA graphs, which spares most of the time it takes the CPU to start a network;
-            `graph_failure` tells why they are not used, where that is so
+    graphs  replay CUDA graphs, which spares most of the time it takes the CPU to start a network; those who
+            capture more than the network in a graph of theirs leave it out
+
+    `graph_failure` tells why graphs are not used; None where they are.
 
     Safe to call from any thread; calls take turns. Raises ArtefactError for an engine that is damaged or not
     for this GPU or this TensorRT, BackendError where the driver, the GPU or its memory is missing.
@@ -82,7 +84,7 @@ class TensorRT:
         self.plan, data = read_plan(path)
         self.cuda = cuda or Cuda(device)  # asks the driver first: without one, trt.Runtime ends the process
         self.name = f"tensorrt:{trt.__version__}"
-        self.graphs = graphs
+        self.graph_failure = None if graphs else "not asked for"
         self._log = Log()
         _refuse(path, self.plan, self.cuda)
         with self.cuda.active():
@@ -186,18 +188,14 @@ class TensorRT:
             if array.dtype != spec.dtype:
                 raise BackendError(f"{spec.name} is {array.dtype}; this engine takes {spec.dtype}")
         with self.cuda.active():
+            execution = self._execution(shapes)
             try:
-                return self._execution(shapes).run(inputs, graphs=self.graphs)
+                return execution.run(inputs, graphs=self.graph_failure is None)
             except BackendError:
                 self._executions.clear()  # the next frame starts afresh
                 raise
-
-    @property
-    def graph_failure(self) -> str | None:
-        """Why CUDA graphs are not used for one of the shapes seen so far; None where they are."""
-        if not self.graphs:
-            return "not asked for"
-        return next((e.graph_failure for e in self._executions.values() if e.graph_failure), None)
+            finally:
+                self.graph_failure = self.graph_failure or execution.graph_failure
 
     def _check(self, shapes: Sequence[Shape]) -> None:
         if len(shapes) != len(self.inputs):

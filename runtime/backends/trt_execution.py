@@ -104,13 +104,15 @@ class Execution:
 
     def _capture(self, pointers: Shape) -> None:
         """Keep this run as a graph, and run; without a graph where the network cannot be captured."""
+        self._cuda.synchronize()  # the first run has made all that a capture must not make
         try:
             with self._cuda.capture() as graph:
                 self._execute()
         except BackendError as error:
             self.graph_failure = str(error)
             log.info("CUDA graphs are not used: %s", error)
-            self._execute()
+            if not self._context.execute_async_v3(self._stream):  # it may meet the capture's error once more
+                self._execute()
             return
         self._graphs[pointers] = graph
         graph.launch()
