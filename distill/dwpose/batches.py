@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -28,7 +29,7 @@ class Batch(NamedTuple):
 
     def normalised(self) -> Tensor:
         """(B, 3, h, w) float32 RGB as the network wants them, channels last in memory."""
-        mean, deviation = (self.images.new_tensor(v, dtype=torch.float32) for v in (MEAN, STD))
+        mean, deviation = _statistics(self.images.device)
         return ((self.images.flip(-1).float() - mean) / deviation).permute(0, 3, 1, 2)
 
     def to(self, device: torch.device) -> Batch:
@@ -64,6 +65,11 @@ class _Draws(Dataset[list[Crop]]):
             if len(people):
                 whom = np.resize(rng.permutation(people), CROPS_A_SCENE).tolist()
                 return [cut(sample, person, boxes[person], self._crop, rng) for person in whom]
+
+
+@cache
+def _statistics(device: torch.device) -> tuple[Tensor, Tensor]:
+    return torch.tensor(MEAN, device=device), torch.tensor(STD, device=device)
 
 
 def _collate(draws: Sequence[Sequence[Crop]]) -> Batch:

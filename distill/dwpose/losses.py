@@ -2,14 +2,17 @@
 
 The labels are SimCC's (Li et al., 2022) as RTMPose softens them: a Gaussian over the bins, and the divergence
 between softmax(beta * label) and softmax(beta * logits), mmpose's KLDiscretLoss. There every label is 1 high;
-here a hidden keypoint's is lower, and flat is that of an absent one, of which mmpose would learn nothing. So the best logit, which a runtime takes for the score, tells how sure the network is: of a keypoint
-that is there with probability q, at a place it knows, the best logit stands 0.46 + log(q / (1 - q)) / beta
-above the others' mean, at most 0.97. A divergence leaves that mean free; `centred` puts it at 0.
+here a hidden keypoint's is lower, and flat is that of an absent one, of which mmpose would learn nothing.
+
+So the best logit, which a runtime takes for the score, tells how sure the network is: of a keypoint that is
+seen with probability q, at a place it knows, and absent else, it stands 0.46 + log(q / (1 - q)) / beta above
+the logits' mean, at most 0.97. A divergence leaves that mean free; `centred` puts it at 0.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -48,8 +51,9 @@ def divergence(logits: Tensor, label: Tensor) -> Tensor:
 
 def crop_losses(outputs: SimCC, batch: Batch, config: RtmPoseConfig) -> dict[str, Tensor]:
     """A part's share of the mean loss of a batch's keypoints, for every part; in FP32."""
-    height, weight = (_by_presence(values, batch.presence) for values in (HEIGHTS, WEIGHTS))
-    weight = weight * _joint_weights(weight)
+    heights, weights, joint_weights = _tables(batch.presence.device)
+    presence = batch.presence.long()
+    height, weight = heights[presence], weights[presence] * joint_weights
     loss = torch.zeros_like(weight)
     for axis, (logits, bins) in enumerate(zip(outputs, config.bins, strict=True)):
         label = labels(batch.keypoints[..., axis], height, bins, config.split)
@@ -66,14 +70,11 @@ def centred(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {**weights, **moved}
 
 
-def _by_presence(values: Mapping[int, float], presence: Tensor) -> Tensor:
-    """(B, 133) float32."""
-    return torch.tensor([values[kind] for kind in sorted(values)], device=presence.device)[presence.long()]
-
-
-def _joint_weights(like: Tensor) -> Tensor:
-    """(133,) float32."""
-    weights = torch.empty(len(WHOLEBODY133), device=like.device)
-    for part, joints in WHOLEBODY133.parts.items():
-        weights[joints] = PART_WEIGHTS[part]
-    return weights
+@cache
+def _tables(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """HEIGHTS (3,), WEIGHTS (3,), and the weight of each joint (133,); sent once, for sending stops a GPU."""
+    joints = torch.empty(len(WHOLEBODY133))
+    for part, where in WHOLEBODY133.parts.items():
+        joints[where] = PART_WEIGHTS[part]
+    heights, weights = (torch.tensor([v[k] for k in (ABSENT, HIDDEN, VISIBLE)]) for v in (HEIGHTS, WEIGHTS))
+    return heights.to(device), weights.to(device), joints.to(device)
