@@ -27,7 +27,7 @@ from wholebody.benchmarks.synthetic.truth import PartTruth, part_truths
 from wholebody.runtime.artefact import read_artefact, sidecar_path
 from wholebody.runtime.errors import SourceError
 from wholebody.runtime.kernels.proposals import PARTS
-from wholebody.runtime.loading import load
+from wholebody.runtime.loading import load_dope
 from wholebody.runtime.whole import whole
 
 __all__ = ["FIRST_SEED", "AccuracyReport", "measure"]
@@ -142,7 +142,7 @@ def measure(
         raise ValueError(f"pictures is {pictures}; it must be 1 or more")
     if json is not None:
         _prove_writable(json, student)
-    artefact, pose = read_artefact(student), load(student, threads=threads)
+    artefact, pose = read_artefact(student), load_dope(student, threads=threads)
     machine = Machine.here()
     judgements: dict[str, list[Judgement]] = {part: [] for part in PARTS}
     for seed in _with_progress(range(FIRST_SEED, FIRST_SEED + pictures), console):

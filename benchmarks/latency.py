@@ -23,7 +23,7 @@ from wholebody.runtime.artefact import Artefact, read_artefact
 from wholebody.runtime.cpu import cores
 from wholebody.runtime.errors import ArtefactError
 from wholebody.runtime.geometry import letterbox, preprocess
-from wholebody.runtime.loading import load
+from wholebody.runtime.loading import load_dope
 from wholebody.runtime.media import Image, open_source
 from wholebody.runtime.pipelines.dope import DopePose
 from wholebody.runtime.spec import InputSpec
@@ -167,7 +167,7 @@ def measure(
     BackendError, SourceError.
     """
     artefact, threads = read_artefact(student), cores() if threads is None else threads
-    poses = {ONNX_RUNTIME: load(student, backend="onnxruntime:CPUExecutionProvider", threads=threads)}
+    poses = {ONNX_RUNTIME: load_dope(student, backend="onnxruntime:CPUExecutionProvider", threads=threads)}
     machine, pictures = Machine.here(), _pictures(images)
     breakdown: dict[str, float] = {}
     if against is None:
@@ -210,11 +210,11 @@ def _beside_pytorch(
     threads: int,
 ) -> tuple[dict[str, Milliseconds], dict[str, float]]:
     """`interleave` with PyTorch added to the pipelines, and where its network's time goes."""
-    from wholebody.export.checkpoints import load_checkpoint
+    from wholebody.export.checkpoints import DopeCheckpoint, load_checkpoint
     from wholebody.export.reference import PyTorch, with_proposals
     from wholebody.export.stages import torch_threads
 
-    checkpoint, spec = load_checkpoint(against), artefact.spec
+    checkpoint, spec = load_checkpoint(against, DopeCheckpoint), poses[ONNX_RUNTIME].spec
     if checkpoint.sha256 != spec.weights.sha256:
         raise ArtefactError(
             f"{artefact.path} was exported from {spec.weights.source} (SHA-256 {spec.weights.sha256[:12]}…), "

@@ -29,6 +29,7 @@ class People:
     score        (N,) float32, the person's own; a pose-proposal sum may exceed 1
     skeleton     what the K keypoints mean
     metadata     backend, provider and stage times of the call that found them
+    ids          (N,) int64 or None: the same number for the same person from frame to frame
 
     Raises ValueError where shapes disagree. The arrays are made read-only.
     """
@@ -40,6 +41,7 @@ class People:
     score: Floats
     skeleton: Skeleton
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    ids: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         n, k = len(self.score), len(self.skeleton)
@@ -49,12 +51,13 @@ class People:
             "keypoints3d": (n, k, 3),
             "boxes": (n, 4),
             "score": (n,),
+            "ids": (n,),
         }
         for name, shape in expected.items():
             value = getattr(self, name)
             if value is None:
                 continue
-            array = np.array(value, np.float32)
+            array = np.array(value, np.int64 if name == "ids" else np.float32)
             if array.shape != shape:
                 raise ValueError(f"People.{name}: expected shape {shape}, got {array.shape}")
             array.flags.writeable = False
@@ -91,7 +94,8 @@ class People:
         return {"skeleton": self.skeleton.name, "people": [self._person(i) for i in range(len(self))]}
 
     def _person(self, i: int) -> dict[str, Any]:
-        person: dict[str, Any] = {
+        person: dict[str, Any] = {} if self.ids is None else {"id": int(self.ids[i])}
+        person |= {
             "score": round(float(self.score[i]), 4),
             "box": [round(float(v), 2) for v in self.boxes[i]],
             "keypoints": [_numbers(p, 2) for p in self.keypoints[i]],

@@ -136,6 +136,7 @@ def _people(people: list[dict[str, Any]], skeleton: Skeleton, metadata: dict[str
     if not people:
         return People.empty(skeleton).with_metadata(**metadata)
     with_3d = any("keypoints3d" in person for person in people)
+    with_ids = any("id" in person for person in people)
     return People(
         keypoints=_points([person["keypoints"] for person in people], 2),
         scores=np.array([person["scores"] for person in people], np.float32),
@@ -144,6 +145,7 @@ def _people(people: list[dict[str, Any]], skeleton: Skeleton, metadata: dict[str
         score=np.array([person["score"] for person in people], np.float32),
         skeleton=skeleton,
         metadata=metadata,
+        ids=np.array([person["id"] for person in people], np.int64) if with_ids else None,
     )
 
 

@@ -9,18 +9,21 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import cv2
 
 from wholebody.runtime.artefact import sidecar_path
 from wholebody.runtime.draw import draw_people
 from wholebody.runtime.draw3d import draw_view3d, side_by_side
-from wholebody.runtime.errors import SourceError
+from wholebody.runtime.errors import SourceError, WholebodyError
 from wholebody.runtime.loading import load
 from wholebody.runtime.media import Frame, Output, Source, open_output, open_source
 from wholebody.runtime.media.pictures import Image
 from wholebody.runtime.people import People
+from wholebody.runtime.pipelines.top_down import TopDownPose
 from wholebody.runtime.records import RecordWriter
+from wholebody.runtime.video.follow import Follow
 
 __all__ = ["RunSummary", "annotate", "run"]
 
@@ -51,12 +54,14 @@ def run(
     *,
     output: str | Path | None = None,
     json: str | Path | None = None,
-    backend: str = "auto",
-    threads: int | None = None,
     view3d: bool = False,
     show: bool = False,
+    ids: bool = False,
+    smooth: bool = False,
+    detect_every: int = 1,
     summary: RunSummary | None = None,
     on_frame: OnFrame | None = None,
+    **loading: Any,
 ) -> RunSummary:
     """Run an exported student on pictures, folders, videos or a webcam.
 
@@ -64,8 +69,10 @@ def run(
     json      a file of JSON lines, "-" for standard output; None writes none
     view3d    a panel with the 3D poses beside each frame
     show      a window; closing it or pressing q ends the run
+    ids, smooth, detect_every   see `Follow`: each video is followed on its own
     summary   filled while the run goes on, so that it tells what was done when the run is interrupted
     on_frame  called after each frame, for progress
+    loading   detector, backend, threads and the other parameters of `load`
 
     Finished frames are on disk whatever ends the run. Raises WholebodyError; sources that could not be read
     are raised together after the others are done.
@@ -73,7 +80,13 @@ def run(
     summary = summary if summary is not None else RunSummary()
     if show:
         _require_display()
-    pose = load(student, backend=backend, threads=threads)
+    pose = load(student, **loading)
+    if isinstance(pose, TopDownPose) and pose.detector is None and not pose.full_frame:
+        raise WholebodyError(
+            f"{student} finds the keypoints of one person in a box: name a person detector with --detector, "
+            "or take every picture for one person with --full-frame"
+        )
+    follow = Follow(pose, detect_every=detect_every, ids=ids, smooth=smooth)
     with ExitStack() as stack:
         frames = stack.enter_context(open_source(source))
         summary.length = frames.length
@@ -83,7 +96,9 @@ def run(
         writer = stack.enter_context(RecordWriter(json)) if json is not None else None
         try:
             for frame in frames.frames():
-                people = pose(frame.image)
+                if frame.index == 0:
+                    follow.reset()
+                people = follow(frame.image, frame.time_s)
                 if writer is not None:
                     writer.write(frame, people)
                 summary.closed = _picture(frame, people, pictures, view3d, show)

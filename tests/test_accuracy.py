@@ -33,7 +33,7 @@ def report_of(monkeypatch: pytest.MonkeyPatch) -> Callable[..., AccuracyReport]:
         pose.backend = SimpleNamespace(name="fake")  # type: ignore[attr-defined]
         spec = SimpleNamespace(name="tiny", precision="fp32")
         artefact = SimpleNamespace(spec=spec, sha256="0123456789abcdef")
-        monkeypatch.setattr(accuracy, "load", lambda student, threads: pose)
+        monkeypatch.setattr(accuracy, "load_dope", lambda student, threads: pose)
         monkeypatch.setattr(accuracy, "read_artefact", lambda student: artefact)
         return measure(Path("tiny.onnx"), pictures=PICTURES, json=json)
 

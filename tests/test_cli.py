@@ -127,7 +127,7 @@ def test_the_options_of_run(wholebody: Wholebody) -> None:
         (("runn",), "No such command 'runn'"),
         (("run", "--colour"), "No such option: --colour"),
         (("run", "student.onnx", "x.png", "--threads", "0"), "Invalid value for '--threads'"),
-        (("export", "dwpose"), "'dope', 'dope-mini'"),
+        (("export", "rtmo"), "'dope', 'dwpose', 'dope-mini', 'dwpose-mini'"),
         (("verify", "student.onnx"), "Missing option '--images'"),
         (("bench", "accuracy", "student.onnx", "--pictures", "0"), "Invalid value for '--pictures'"),
     ],
@@ -281,13 +281,47 @@ def test_students_that_are_none(wholebody: Wholebody, student: Path, tmp_path: P
 
 
 def test_networks_of_others(wholebody: Wholebody, shared: Path, tmp_path: Path) -> None:
+    """A detector is no student; a student that does not tell enough asks, in one line."""
     write_image(tmp_path / "a.png", PICTURE)
     models = sorted((shared / "data" / "models").glob("*.onnx"))
-    assert models
+    assert len(models) == 5
     for model in models:
         refusal = wholebody("run", model, "a.png").refusal
-        assert "is not a student of wholebody" in refusal
+        asks = "say it as in --color rgb --norm imagenet --no-udp" in refusal
+        assert asks == ("simplepose" in model.name)
+        assert asks or "allowed for a student are" in refusal
         assert len(refusal) < 1000
+
+
+SIMPLEPOSE = ("--color", "rgb", "--norm", "imagenet", "--no-udp")
+
+
+def test_a_top_down_student_of_others(wholebody: Wholebody, shared: Path) -> None:
+    models, picture = shared / "data" / "models", shared / "data" / "images" / "rtmlib_demo.jpg"
+    student = models / "ultralight_simplepose_coco17.onnx"
+    detector = ("--detector", models / "rtmdet_nano_raw_heads.onnx")
+    ended = wholebody("run", student, picture, *SIMPLEPOSE, *detector, "--max-people", 2, "--json", "-")
+    assert ended.code == 0
+    people = json.loads(ended.out)["people"]
+    assert [len(person["keypoints"]) for person in people] == [17, 17]
+    whole = wholebody("run", student, picture, *SIMPLEPOSE, "--full-frame", "--json", "-")
+    assert len(json.loads(whole.out)["people"]) == 1
+    refusals = {
+        SIMPLEPOSE: "name a person detector with --detector",
+        (*SIMPLEPOSE, "--min-score", 0.5): "min_score without a detector",
+        (*SIMPLEPOSE, "--detect-every", 3, "--full-frame"): "has no detector to spare",
+        (*SIMPLEPOSE, "--detector", student): "allowed for a detector",
+        (*SIMPLEPOSE, "--skeleton", "wholebody133"): "17",
+        (*SIMPLEPOSE, "--size", "64"): "--size is '64'",
+    }
+    for options, expected in refusals.items():
+        assert expected in wholebody("run", student, picture, *options).refusal
+
+
+def test_a_student_that_needs_no_detector(wholebody: Wholebody, student: Path, shared: Path) -> None:
+    detector = shared / "data" / "models" / "yolox_nano_coco_raw.onnx"
+    refusal = wholebody("run", student, "a.png", "--detector", detector).refusal
+    assert "finds people by itself" in refusal
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from wholebody.export.verify import verify_dope
 from wholebody.export.zoo import bundled
 from wholebody.runtime.artefact import Artefact, read_artefact
 from wholebody.runtime.cpu import cores
-from wholebody.runtime.loading import load
+from wholebody.runtime.loading import load_dope
 from wholebody.runtime.media import Frame, Output, Source, open_output, open_source
 from wholebody.runtime.people import People
 from wholebody.runtime.pipelines.dope import DopePose
@@ -93,7 +93,7 @@ def run_demo(
         open_output(output, source) as drawings,  # what cannot be read or written ends the demo here
         torch_threads(threads or cores()),
     ):
-        checkpoint = load_checkpoint(bundled("dope-mini"))
+        checkpoint = load_checkpoint(bundled("dope-mini"), DopeCheckpoint)
         with console.status("exporting dope-mini and measuring its drift from PyTorch"):
             student = export_dope(checkpoint, output / "dope-mini.onnx", images=measured.frames())
         console.print(f"exported {student.path}")
@@ -115,9 +115,10 @@ def _run(
     student: Artefact, checkpoint: DopeCheckpoint, source: Source, drawings: Output, threads: int | None
 ) -> tuple[int, dict[str, dict[str, float]]]:
     """Both runtimes on every picture, turn about; ONNX Runtime's people are counted, the first ones drawn."""
-    size = (student.spec.input.height, student.spec.input.width)
-    reference = DopePose(PyTorch(checkpoint, size, checkpoint.config.proposals), student.spec)
-    runners = {"ONNX Runtime": load(student.path, threads=threads), "PyTorch": reference}
+    exported = load_dope(student.path, threads=threads)
+    size = (exported.spec.input.height, exported.spec.input.width)
+    reference = DopePose(PyTorch(checkpoint, size, checkpoint.config.proposals), exported.spec)
+    runners = {"ONNX Runtime": exported, "PyTorch": reference}
     times: dict[str, list[dict[str, float]]] = {name: [] for name in runners}
     found = 0
     with RecordWriter(student.path.with_name("people.jsonl")) as records:

@@ -19,7 +19,9 @@ from wholebody.runtime.geometry import Pixels
 from wholebody.runtime.people import Floats
 from wholebody.runtime.spec import CropInput
 
-__all__ = ["Cropper", "check_boxes", "crop_affines", "crops", "to_source"]
+__all__ = ["Affines", "Cropper", "check_boxes", "crop_affines", "crops", "to_source"]
+
+Affines = NDArray[np.float64]
 
 
 def check_boxes(boxes: NDArray[Any], image_hw: tuple[int, int] | None = None) -> None:
@@ -53,8 +55,8 @@ def _refuse(boxes: Floats, wrong: NDArray[np.bool_], why: str) -> None:
 
 def crop_affines(
     boxes: NDArray[Any], input_wh: tuple[int, int], padding: float = 1.25, *, udp: bool = False
-) -> Floats:
-    """(N, 2, 3) float32 affines from source pixels to the pixels of a crop of (width, height).
+) -> Affines:
+    """(N, 2, 3) float64 affines from source pixels to the pixels of a crop of (width, height).
 
     boxes (N, 4) x0 y0 x1 y1 in source pixels. A box grows `padding` times about its centre, then on its
     shorter side to the crop's aspect. What is left spans the crop's `width` pixels, and its centre goes to
@@ -66,17 +68,19 @@ def crop_affines(
     centre = (boxes[:, :2] + boxes[:, 2:]) / 2
     sides = (boxes[:, 2:] - boxes[:, :2]) * padding
     scale = (crop / sides).min(axis=1, keepdims=True) * (span / crop)
-    affines = np.zeros((len(boxes), 2, 3), np.float32)
+    affines = np.zeros(
+        (len(boxes), 2, 3)
+    )  # OpenCV rounds to 1/32 pixel: float32 would tip some the other way
     affines[:, [0, 1], [0, 1]] = scale
     affines[:, :, 2] = span / 2 - scale * centre
     return affines
 
 
-def to_source(keypoints: NDArray[Any], affines: Floats) -> Floats:
+def to_source(keypoints: NDArray[Any], affines: NDArray[Any]) -> Floats:
     """(N, K, 2) float32 source pixels from (N, K, 2) crop pixels and the affines of `crop_affines`."""
     shift, scale = affines[:, None, :, 2], affines[:, None, [0, 1], [0, 1]]
-    source: Floats = (np.asarray(keypoints, np.float32) - shift) / scale
-    return source
+    source: NDArray[np.float64] = (np.asarray(keypoints, np.float32) - shift) / scale
+    return source.astype(np.float32)
 
 
 class Cropper(threading.local):
@@ -96,7 +100,7 @@ class Cropper(threading.local):
         self._planes = np.empty((3, spec.height, spec.width), np.uint8)
         self._crops = np.empty((0, 3, spec.height, spec.width), np.float32)
 
-    def __call__(self, image_bgr: Pixels, affines: Floats) -> Floats:
+    def __call__(self, image_bgr: Pixels, affines: NDArray[Any]) -> Floats:
         """(N, 3, h, w) float32, normalised, channels in the network's order; good until the next call.
 
         image_bgr (H, W, 3) uint8 as OpenCV reads it, affines (N, 2, 3) from source to crop pixels.
@@ -113,6 +117,6 @@ class Cropper(threading.local):
         return made
 
 
-def crops(image_bgr: Pixels, affines: Floats, spec: CropInput) -> Floats:
+def crops(image_bgr: Pixels, affines: NDArray[Any], spec: CropInput) -> Floats:
     """All people of a picture in a new array; see `Cropper`."""
     return Cropper(spec)(image_bgr, affines)

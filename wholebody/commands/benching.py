@@ -1,0 +1,115 @@
+"""`wholebody bench`: accuracy and latency, each a Markdown table."""
+
+from __future__ import annotations
+
+from enum import Enum
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wholebody.commands.exporting import bundled_reference
+from wholebody.commands.options import (
+    ColorOption,
+    DetectorKindOption,
+    DetectorOption,
+    DetectorPersonOption,
+    DetectorSizeOption,
+    FlipTestOption,
+    NormOption,
+    SizeOption,
+    SkeletonOption,
+    StudentArgument,
+    ThreadsOption,
+    UdpOption,
+    height_width,
+    said,
+)
+from wholebody.console import console, errors
+from wholebody.runtime.errors import WholebodyError
+
+__all__ = ["accuracy", "latency"]
+
+
+class Dataset(str, Enum):
+    """What accuracy is measured on."""
+
+    synthetic = "synthetic"
+    coco = "coco"
+
+
+def accuracy(
+    student: StudentArgument,
+    dataset: Annotated[
+        Dataset, typer.Option(help="Rendered people with exact truth, or photographs annotated as COCO.")
+    ] = Dataset.synthetic,
+    pictures: Annotated[
+        int | None, typer.Option(min=1, help="How many rendered pictures.", show_default="500")
+    ] = None,
+    annotations: Annotated[
+        Path | None, typer.Option(help="coco: keypoints of COCO or COCO-WholeBody, a JSON file.")
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="coco: the photographs; beside the annotations unless told.")
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="Also write the figures into this file.")] = None,
+    threads: ThreadsOption = None,
+    detector: DetectorOption = None,
+    flip_test: FlipTestOption = False,
+    skeleton: SkeletonOption = None,
+    color: ColorOption = None,
+    norm: NormOption = None,
+    size: SizeOption = None,
+    udp: UdpOption = None,
+    detector_kind: DetectorKindOption = None,
+    detector_size: DetectorSizeOption = None,
+    detector_person: DetectorPersonOption = None,
+) -> None:
+    """Recall, precision and errors, part by part.
+
+    The answer is a Markdown table.
+    """
+    if dataset is Dataset.synthetic:
+        if annotations or images or detector:
+            raise WholebodyError("--annotations, --images and --detector are for --dataset coco")
+        from wholebody.benchmarks.accuracy import measure
+
+        report = measure(student, pictures=pictures or 500, threads=threads, json=json, console=errors)
+        console.print(report.markdown())
+        return
+    if annotations is None:
+        raise WholebodyError("--dataset coco needs --annotations: a JSON file of COCO or COCO-WholeBody")
+    if pictures is not None:
+        raise WholebodyError("--pictures is for --dataset synthetic; coco takes all that are annotated")
+    from wholebody.benchmarks.coco_accuracy import measure_coco
+    from wholebody.runtime.loading import load_top_down
+
+    pose = load_top_down(
+        student, detector=detector, threads=threads, flip_test=flip_test,
+        options=said(skeleton=skeleton, color=color, norm=norm, size=height_width(size, "--size"), udp=udp),
+        detector_options=said(
+            kind=detector_kind, size=height_width(detector_size, "--detector-size"), person=detector_person,
+        ),
+    )  # fmt: skip
+    coco = measure_coco(pose, annotations=annotations, images=images, json=json, console=errors)
+    console.print(coco.markdown())
+
+
+def latency(
+    student: StudentArgument,
+    against: Annotated[Path | None, typer.Option(help="The checkpoint to run in PyTorch beside it.")] = None,
+    images: Annotated[Path | None, typer.Option(help="Pictures to run; rendered people unless told.")] = None,
+    seconds: Annotated[float, typer.Option(min=0.1, help="How long to measure.")] = 20.0,
+    threads: ThreadsOption = None,
+) -> None:
+    """Stage times of a student beside PyTorch's.
+
+    Both run in turns; the answer is a Markdown table.
+    """
+    from wholebody.benchmarks.latency import measure
+
+    if against is None and find_spec("torch") is not None:
+        against = bundled_reference(student)
+    report = measure(student, against=against, images=images, seconds=seconds, threads=threads)
+    console.print(report.markdown())
