@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,21 @@ class BuildOptions:
         _allow("dla", self.dla, self.dla is None or self.dla >= 0, "the number of a DLA core, from 0")
         if self.dla is not None and self.hardware != "this":
             raise WholebodyError("a plan for a DLA runs on its own device only: leave out --hardware")
+
+    @classmethod
+    def from_flags(cls, flags: Iterable[str]) -> BuildOptions:
+        """The options that `flags` gave. Raises WholebodyError for others."""
+        options: dict[str, Any] = {"shapes": {}}
+        for flag in flags:
+            name, _, value = flag.removeprefix("--").partition("=")
+            if name == "shape":
+                tensor, shapes = parse_shape(value)
+                options["shapes"][tensor] = shapes
+            elif name in _READ:
+                options[name.replace("-", "_")] = _READ[name](value)
+            else:
+                raise WholebodyError(f"{flag} is no option of `wholebody build`: build the engine anew")
+        return cls(**options)
 
     def flags(self) -> tuple[str, ...]:
         """These options as `wholebody build` takes them."""
@@ -187,6 +202,12 @@ def parse_shape(text: str) -> tuple[str, Range]:
             f"the shape is {text!r}; write it as in image=1x3x256x192:4x3x256x192:16x3x256x192"
         )
     return name, Range(*fixed)
+
+
+_READ: Mapping[str, Callable[[str], Any]] = {
+    "batch": parse_batch, "workspace": float, "optimization-level": int, "hardware": str, "dla": int,
+    **dict.fromkeys(("tf32", "version-compatible", "refit", "strip"), lambda _: True),
+}  # fmt: skip
 
 
 def _profile(inputs: Mapping[str, Shape], options: BuildOptions) -> dict[str, Range]:

@@ -15,15 +15,15 @@ from typing import Any
 
 import tensorrt as trt  # pyright: ignore[reportMissingImports]
 
-from wholebody.export.build_plan import BuildPlan
+from wholebody.export.build_plan import BuildOptions, BuildPlan, plan_build
 from wholebody.export.build_progress import Progress
 from wholebody.export.engine_build import EngineBuild
 from wholebody.export.timing_cache import default_timing_cache
 from wholebody.runtime.cuda import Cuda
 from wholebody.runtime.errors import ArtefactError
-from wholebody.runtime.plan import Plan, read_plan, write_plan
+from wholebody.runtime.plan import Plan, read_plan, read_sidecar, write_plan
 
-__all__ = ["Built", "build_engine"]
+__all__ = ["Built", "build_engine", "rebuild_engine"]
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,17 @@ def build_engine(
     described = _describe(plan, key, gpu, data, layers)
     write_plan(plan.output, data, described)
     return Built(plan.output, described, False, time.perf_counter() - began)
+
+
+def rebuild_engine(engine: str | Path, *, progress: Callable[[Progress], None] | None = None) -> Built:
+    """Build a refused engine again: from the ONNX file beside it, with the options its sidecar tells.
+
+    Raises ArtefactError where either is missing, else what `build_engine` raises.
+    """
+    engine = Path(engine)
+    before = read_sidecar(engine)
+    plan = plan_build(engine.with_name(before.onnx), engine, BuildOptions.from_flags(before.flags))
+    return build_engine(plan, rebuild=True, progress=progress)
 
 
 def _same(engine: Path, key: str) -> Plan | None:

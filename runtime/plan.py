@@ -20,7 +20,10 @@ from wholebody.runtime.errors import ArtefactError
 from wholebody.runtime.spec.fields import check, entry
 from wholebody.runtime.whole import whole
 
-__all__ = ["SUFFIXES", "Plan", "engine_beside", "is_engine", "plan_sidecar", "read_plan", "write_plan"]
+__all__ = [
+    "HARDWARE", "SUFFIXES", "Plan", "engine_beside", "is_engine", "plan_sidecar", "read_plan", "read_sidecar",
+    "write_plan",
+]  # fmt: skip
 
 FORMAT = 1
 SUFFIXES = (".engine", ".plan", ".trt")
@@ -149,7 +152,7 @@ def read_plan(engine: str | Path) -> tuple[Plan, bytes]:
     """
     engine = Path(engine)
     data = _bytes(engine)
-    plan = _read_sidecar(engine)
+    plan = read_sidecar(engine)
     if hashlib.sha256(data).hexdigest() != plan.sha256:
         raise ArtefactError(
             f"{engine} is cut short or changed ({len(data)} bytes, not those its sidecar tells of): copy it "
@@ -172,7 +175,11 @@ def _bytes(engine: Path) -> bytes:
         raise ArtefactError(f"{engine}: cannot be read ({error.strerror}); name an engine") from None
 
 
-def _read_sidecar(engine: Path) -> Plan:
+def read_sidecar(engine: str | Path) -> Plan:
+    """What an engine's sidecar says, whatever became of the engine.
+
+    Raises ArtefactError where it is missing or damaged.
+    """
     sidecar = plan_sidecar(engine)
     try:
         return Plan.from_dict(json.loads(sidecar.read_text("utf-8")))

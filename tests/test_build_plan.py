@@ -73,6 +73,10 @@ def test_flags_say_what_was_asked() -> None:
         "--hardware=ampere+", "--tf32", "--version-compatible", "--refit", "--strip",
     )  # fmt: skip
     assert BuildOptions(dla=1).flags() == ("--dla=1",)
+    for some in (options, BuildOptions(), BuildOptions(dla=1)):
+        assert BuildOptions.from_flags(some.flags()) == some
+    with pytest.raises(WholebodyError, match="--force is no option of `wholebody build`"):
+        BuildOptions.from_flags(["--force"])
 
 
 @pytest.mark.parametrize(

@@ -311,3 +311,17 @@ def _layer(trt: Any, name: str, kind: Any, dtype: Any) -> Any:
     layer = object.__new__(trt.ILayer)
     vars(layer).update(_name=name, _type=kind, _outputs=[tensor], _num_outputs=1)
     return layer
+
+
+def test_a_refused_engine_is_built_again(fake: Any, conv: Path, monkeypatch: Any) -> None:
+    path = build(fake, conv, batch=(1, 2, 4), workspace=0.5, refit=True).path
+    monkeypatch.setattr(fake.engine, "Cuda", lambda: fake.cuda)
+    fake.cuda.name = "Fake H100"
+    path.write_bytes(b"damaged")
+    built = fake.engine.rebuild_engine(path)
+    assert (built.plan.gpu, built.reused) == ("Fake H100", False)
+    assert built.plan.flags == ("--batch=1:2:4", "--workspace=0.5", "--refit")
+    assert asked(fake)["_pools"] == {"WORKSPACE": 1 << 29}
+    conv.unlink()
+    with pytest.raises(ArtefactError, match=r"conv.onnx: no such file"):
+        fake.engine.rebuild_engine(path)
