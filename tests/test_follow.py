@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -27,7 +27,9 @@ JOINTS = np.random.default_rng(6).uniform(-0.4, 0.4, (17, 2)) * SIDE
 WALLS = [np.random.default_rng(seed).integers(0, 256, (24, 48, 3)).astype(np.uint8) for seed in range(2)]
 WALLS = [WALLS[0] // 4, 255 - WALLS[1] // 4]
 
-Places = dict[str, tuple[float, float]]
+SURE = {"ann": 0.9, "bob": 0.7, "cyd": 0.6}  # how well the detector likes them
+
+Places = Mapping[str, tuple[float, float]]
 
 
 @dataclass
@@ -35,13 +37,13 @@ class World:
     """Where people are in each frame; the detector and the student see no more of it than they are allowed.
 
     missed  (frame, who) that the detector does not find
-    faint   (frame, who) of whom the student is not sure
+    faint   (frame, who) of whom the student is not sure, and how sure it is
     scenes  frames that begin another scene
     """
 
-    frames: list[Places]
+    frames: Sequence[Places]
     missed: set[tuple[int, str]] = field(default_factory=set)
-    faint: set[tuple[int, str]] = field(default_factory=set)
+    faint: dict[tuple[int, str], float] = field(default_factory=dict)
     scenes: set[int] = field(default_factory=set)
     noise: float = 0.0
 
@@ -70,10 +72,12 @@ class Seer(TopDownPose):
     def detect(self, image_bgr: Pixels) -> tuple[Floats, Floats]:
         number = int(image_bgr[0, 0, 0])
         self.looks.append(number)
-        there = self.world.frames[number]
-        centres = [at for who, at in there.items() if (number, who) not in self.world.missed]
-        boxes = np.array([[x - 32, y - 32, x + 32, y + 32] for x, y in centres], np.float32).reshape(-1, 4)
-        return boxes[: self.max_people], np.full(len(boxes), 0.9, np.float32)[: self.max_people]
+        found = [
+            item for item in self.world.frames[number].items() if (number, item[0]) not in self.world.missed
+        ]
+        boxes = np.array([[x - 32, y - 32, x + 32, y + 32] for _, (x, y) in found], np.float32).reshape(-1, 4)
+        score = np.array([SURE[who] for who, _ in found], np.float32)
+        return boxes[: self.max_people], score[: self.max_people]
 
     def estimate(
         self, image_bgr: Pixels, boxes: Floats, score: Floats
@@ -96,7 +100,7 @@ class Seer(TopDownPose):
         for who in sorted(there, key=lambda who: (there[who][0] - x) ** 2 + (there[who][1] - y) ** 2):
             at = there[who]
             if box[0] < at[0] < box[2] and box[1] < at[1] < box[3]:
-                sure = 0.25 if (number, who) in self.world.faint else 0.8
+                sure = self.world.faint.get((number, who), 0.8)
                 return JOINTS + at + rng.normal(0, self.world.noise, JOINTS.shape), sure
             break
         return rng.uniform(box[:2], box[2:], (17, 2)), 0.05
@@ -139,13 +143,13 @@ def test_with_nothing_on_it_is_the_bare_pipeline() -> None:
 
 def test_pictures_and_options_that_are_none() -> None:
     pose = Seer(World([{}]))
-    for options in ({}, {"ids": True}, {"detect_every": 3}):
-        with pytest.raises((ValueError, TypeError)):
-            Follow(pose, **options)(cast("Any", None))
+    for follow in (Follow(pose, ids=True), Follow(pose, smooth=True), Follow(pose, detect_every=3)):
+        with pytest.raises(ValueError, match="the picture is a NoneType"):
+            follow(cast("Any", None))
     with pytest.raises(WholebodyError, match="detect_every is 0; allowed is 1 or more"):
         Follow(pose, detect_every=0)
     with pytest.raises(
-        WholebodyError, match=r"detect_every is 5, but this Pose has no detector .* leave it at 1"
+        WholebodyError, match=r"detect_every is 5, but this Pose has no detector to spare: leave it at 1"
     ):
         Follow(Pose(), detect_every=5)
     crop = CropInput(64, 48, (0, 0, 0), (1, 1, 1), "rgb")
@@ -184,7 +188,8 @@ def test_people_are_followed_without_the_detector(every: int) -> None:
     for number, image in enumerate(world.images()):
         people = follow(image)
         assert centres(people) == sorted(world.frames[number].values())
-        assert people.score.tolist() == pytest.approx([0.9, 0.9])
+        by_height = people.score[np.argsort(people.keypoints[:, 0, 1])]
+        assert by_height.tolist() == pytest.approx([SURE["ann"], SURE["bob"]])
         assert (people.metadata["times_ms"]["detect"] > 0) == (number % every == 0)
     assert pose.looks == list(range(0, 20, every))
     assert pose.crops == [2] * 20
@@ -202,10 +207,12 @@ def test_whoever_leaves_is_lost_at_once() -> None:
     assert [len(follow(image)) for image in world.images()] == [2, 2, 2, 1, 1, 1]
 
 
-def test_whoever_fades_is_lost() -> None:
-    world = World([{"ann": (60, 80)}] * 8, faint={(3, "ann"), (5, "ann"), (6, "ann"), (7, "ann")})
-    follow = Follow(Seer(world), detect_every=5)
-    # faint in frame 3: lost until the detection in frame 5, where a faint person is a person
+@pytest.mark.parametrize("sure", [[0.25], [0.55, 0.35], [0.05]])
+def test_whoever_fades_is_lost(sure: list[float]) -> None:
+    """At once or little by little, until a detection: there a faint person is a person."""
+    faint = {(3 - len(sure) + 1 + at, "ann"): value for at, value in enumerate(sure)}
+    faint |= {(number, "ann"): 0.25 for number in (5, 6, 7)}
+    follow = Follow(Seer(world := World([{"ann": (60, 80)}] * 8, faint=faint)), detect_every=5)
     assert [len(follow(image)) for image in world.images()] == [1, 1, 1, 0, 0, 1, 1, 1]
 
 
@@ -224,10 +231,10 @@ def test_people_walk_out_of_the_picture() -> None:
 
 
 def test_carried_people_count_towards_the_most() -> None:
-    world = World([{"ann": (60, 80), "bob": (200, 80)}] * 4, missed={(2, "ann"), (2, "bob")})
-    world.frames[2] = {**world.frames[2], "cyd": (350, 80)}
+    two: Places = {"ann": (60, 80), "bob": (200, 80)}
+    world = World([two, two, {**two, "cyd": (350, 80)}, two], missed={(2, "ann"), (2, "bob")})
     follow = Follow(Seer(world, max_people=2), detect_every=2)
-    assert [len(follow(image)) for image in world.images()] == [2, 2, 2, 2 - 1]
+    assert [len(follow(image)) for image in world.images()] == [2, 2, 2, 1]
 
 
 def test_a_scene_cut_calls_the_detector() -> None:
@@ -306,6 +313,18 @@ def test_time_that_runs_backwards_is_another_video(later: bool) -> None:
     follow(world.images()[0], time_s=10.0)
     people = follow(world.images()[1], time_s=10.02 if later else 0.0)
     assert (centres(people) == [(72, 80)]) != later
+
+
+def test_another_video_begins_anew() -> None:
+    image, bare = World([{}]).images()[0], Pose()
+    follow = Follow(Pose(), smooth=True)
+    for _ in range(2):
+        expected, people = bare(image), follow(image)
+        np.testing.assert_array_equal(people.keypoints, expected.keypoints)
+        np.testing.assert_array_equal(
+            cast("Floats", people.keypoints3d), cast("Floats", expected.keypoints3d)
+        )
+        follow.reset()
 
 
 # --- a real moving picture ------------------------------------------------------------------------

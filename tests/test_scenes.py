@@ -53,10 +53,6 @@ def test_pans_are_none(photographs: list[np.ndarray], pixels: int) -> None:
 def test_the_first_frame_and_another_size() -> None:
     grey = np.full((48, 64, 3), 90, np.uint8)
     assert cuts(grey, grey, grey[:40], grey[:40], grey) == [True, False, True, False, True]
-    is_cut = SceneCuts()
-    is_cut(grey)
-    is_cut.reset()
-    assert is_cut(grey)
 
 
 def test_the_smallest_picture() -> None:

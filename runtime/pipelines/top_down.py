@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from wholebody.runtime.backends.backend import Backend
 from wholebody.runtime.errors import ArtefactError
 from wholebody.runtime.geometry import Pixels
-from wholebody.runtime.kernels.crop import Cropper, check_boxes, crop_affines, to_source
+from wholebody.runtime.kernels.crop import Affines, Cropper, check_boxes, crop_affines, to_source
 from wholebody.runtime.kernels.heatmap import decode_heatmaps
 from wholebody.runtime.kernels.oks import oks_nms
 from wholebody.runtime.kernels.simcc import decode_depth, decode_simcc
@@ -148,7 +148,7 @@ class TopDownPose:
         return [np.asarray(answers[output], np.float32) for output in self._order]
 
     def _people(
-        self, answers: Sequence[Floats], affines: Floats, boxes: Floats, score: Floats
+        self, answers: Sequence[Floats], affines: Affines, boxes: Floats, score: Floats
     ) -> tuple[People, Rows]:
         keypoints, scores = self._decode(answers)
         keypoints = to_source(keypoints, affines)

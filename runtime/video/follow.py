@@ -58,7 +58,6 @@ class Follow:
     def reset(self) -> None:
         """Begin another video: nobody is known, and ids start from 1."""
         self._time = 0.0
-        self._is_cut.reset()
         self._tracker.reset()
         self._forget()
 
@@ -109,7 +108,7 @@ def _carrier(pose: Pose, detect_every: int) -> Carrier | None:
         return None
     if not isinstance(pose, TopDownPose) or pose.detector is None:
         raise WholebodyError(
-            f"detect_every is {detect_every}, but this {type(pose).__name__} has no detector that could rest: "
+            f"detect_every is {detect_every}, but this {type(pose).__name__} has no detector to spare: "
             "leave it at 1, or take a top-down student with a detector"
         )
     return Carrier(pose, detect_every)

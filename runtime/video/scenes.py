@@ -26,10 +26,6 @@ class SceneCuts:
     """
 
     def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        """The next frame is the first one."""
         self._shape: tuple[int, ...] = ()
         self._colors = self._layout = np.zeros(0, np.float32)
 
