@@ -216,6 +216,13 @@ def test_whoever_fades_is_lost(sure: list[float]) -> None:
     assert [len(follow(image)) for image in world.images()] == [1, 1, 1, 0, 0, 1, 1, 1]
 
 
+def test_whoever_was_never_clear_is_not_carried() -> None:
+    faint = {(number, "ann"): 0.1 for number in range(6)}
+    world = World([{"ann": (60, 80), "bob": (200, 80)}] * 6, faint=faint)
+    follow = Follow(Seer(world), detect_every=5)
+    assert [len(follow(image)) for image in world.images()] == [2, 1, 1, 1, 1, 2]
+
+
 def test_the_detector_may_miss_somebody_once() -> None:
     world = World([{"ann": (60, 80), "bob": (200, 80)}] * 9, missed={(n, "ann") for n in (2, 4, 5, 6, 7)})
     follow = Follow(Seer(world), detect_every=2)
