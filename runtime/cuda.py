@@ -117,6 +117,12 @@ class Cuda:
         weakref.finalize(memory, _drop, self._context, self._process, [allocation])
         return DeviceArray(memory.pointer, sides, kind, memory)
 
+    def free_memory(self) -> int:
+        """Bytes of the GPU's memory that nobody uses."""
+        with self.active():
+            free: int = self._driver.mem_get_info()[0]
+        return free
+
     def pinned(self, shape: int | Sequence[int], dtype: DTypeLike) -> NDArray[Any]:
         """A new NumPy array that the GPU copies from and to by itself, while Python goes on."""
         sides = (shape,) if isinstance(shape, int) else tuple(shape)
@@ -144,6 +150,13 @@ class Cuda:
         if array.nbytes:
             with self.active():
                 self._driver.memcpy_dtoh_async(to, array.pointer, self.stream)
+
+    def copy_over(self, array: DeviceArray, to: DeviceArray) -> None:
+        """Begin to copy an array over another one of the same shape and dtype, both on this GPU."""
+        _same(array, to)
+        if array.nbytes:
+            with self.active():
+                self._driver.memcpy_dtod_async(to.pointer, array.pointer, array.nbytes, self.stream)
 
     def fill(self, array: DeviceArray, byte: int = 0) -> None:
         """Set every byte of it."""
@@ -345,10 +358,11 @@ def _destroy(context: Any, graph: ctypes.c_void_p) -> None:
         context.pop()
 
 
-def _same(host: NDArray[Any], device: DeviceArray) -> None:
-    if host.shape != device.shape or host.dtype != device.dtype or not host.flags.c_contiguous:
+def _same(array: NDArray[Any] | DeviceArray, device: DeviceArray) -> None:
+    in_order = isinstance(array, DeviceArray) or array.flags.c_contiguous
+    if array.shape != device.shape or array.dtype != device.dtype or not in_order:
         raise ValueError(
-            f"cannot copy between {host.dtype} of shape {host.shape} in memory, which must be in C order, "
+            f"cannot copy between {array.dtype} of shape {array.shape}, which must be in C order, "
             f"and {device.dtype} of shape {device.shape} on the GPU"
         )
 
