@@ -17,6 +17,9 @@ class Progress:
     done: float
     left: float | None
 
+    def __str__(self) -> str:
+        return f"{self.done:.0%}" + ("" if self.left is None else f", {self.left:.0f} s left")
+
 
 @dataclass
 class _Phase:

@@ -49,7 +49,8 @@ def build_engine(
     cuda          the GPU to build for; None takes the first
     rebuild       build even where the same engine is there already
     timing_cache  a file of measurements to begin with and to add to; None takes `default_timing_cache`
-    progress      called at every step, where TensorRT tells of them (10 and newer)
+    progress      called at every step, where TensorRT tells of them (10 and newer); what it
+                  raises ends the build and is raised again
 
     Raises ArtefactError for an ONNX file that TensorRT cannot take, BackendError where the GPU, its memory or
     an option is missing, and where the build fails.

@@ -72,8 +72,8 @@ class EngineBuild:
         report = self._use_dla() if self.options.dla is not None else {}
         load_timing_cache(self.config, cache)
         serialized = self.builder.build_serialized_network(self.network, self.config)
-        if serialized is None and self.monitor is not None and self.monitor.interrupted:
-            raise KeyboardInterrupt
+        if self.monitor is not None and self.monitor.stopped_by is not None:
+            raise self.monitor.stopped_by
         if serialized is None:
             raise build_error(trt, self.plan.onnx, self.log.last())
         save_timing_cache(self.config, cache)
@@ -194,20 +194,20 @@ def _precisions(text: str) -> dict[str, int]:
 
 
 def _monitor(report: Report) -> Any:
-    """A TensorRT progress monitor over `BuildProgress`; Ctrl-C ends the build at its next step."""
+    """A TensorRT progress monitor over `BuildProgress`; whatever `report` raises ends the build."""
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]  # there from TensorRT 10 on
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)
             self._progress = BuildProgress(report)
-            self.interrupted = False
+            self.stopped_by: BaseException | None = None
 
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
             self._tell(self._progress.phase_start, phase_name, parent_phase, num_steps)
 
         def step_complete(self, phase_name: str, step: int) -> bool:
             self._tell(self._progress.step_complete, phase_name, step)
-            return not self.interrupted
+            return self.stopped_by is None
 
         def phase_finish(self, phase_name: str) -> None:
             self._tell(self._progress.phase_finish, phase_name)
@@ -215,7 +215,7 @@ def _monitor(report: Report) -> Any:
         def _tell(self, what: Callable[..., None], *arguments: Any) -> None:
             try:
                 what(*arguments)
-            except KeyboardInterrupt:  # no exception may cross C++
-                self.interrupted = True
+            except BaseException as error:  # Ctrl-C, too: no exception may cross C++
+                self.stopped_by = error
 
     return Monitor()

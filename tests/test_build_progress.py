@@ -27,6 +27,11 @@ def test_phases_within_phases() -> None:
     assert [p.phase for p in seen[2:4]] == ["tactics", "tactics"]
 
 
+def test_it_is_printed() -> None:
+    assert str(Progress("x", 0.251, None)) == "25%"
+    assert str(Progress("x", 0.5, 12.3)) == "50%, 12 s left"
+
+
 def test_names_that_are_not_known() -> None:
     seen: list[Progress] = []
     progress = BuildProgress(seen.append)

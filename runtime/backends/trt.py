@@ -18,7 +18,7 @@ import numpy as np
 import tensorrt as trt  # pyright: ignore[reportMissingImports]
 
 from wholebody.runtime.backends.backend import Array, TensorSpec
-from wholebody.runtime.backends.trt_execution import Execution, Growing, part
+from wholebody.runtime.backends.trt_execution import Execution, Growing, part, tensor_spec
 from wholebody.runtime.backends.trt_versions import create_shared_context, device_memory, has, require
 from wholebody.runtime.cuda import Cuda
 from wholebody.runtime.errors import ArtefactError, BackendError
@@ -33,11 +33,6 @@ CONTEXTS = 32  # sets of shapes kept ready; the one unused for longest makes roo
 
 Shape = tuple[int, ...]
 Shapes = tuple[Shape, ...]
-
-_DTYPES = {
-    "FLOAT": np.float32, "HALF": np.float16, "INT8": np.int8, "INT32": np.int32, "INT64": np.int64,
-    "BOOL": np.bool_, "UINT8": np.uint8,
-}  # fmt: skip
 
 
 class Log(trt.ILogger):  # type: ignore[misc]  # TensorRT has no types
@@ -109,8 +104,10 @@ class TensorRT:
         engine = self._engine
         names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
         modes = {name: engine.get_tensor_mode(name) for name in names}
-        self.inputs = tuple(_spec(engine, n) for n in names if modes[n] == trt.TensorIOMode.INPUT)
-        self.outputs = tuple(_spec(engine, n) for n in names if modes[n] == trt.TensorIOMode.OUTPUT)
+        self.inputs = tuple(tensor_spec(trt, engine, n) for n in names if modes[n] == trt.TensorIOMode.INPUT)
+        self.outputs = tuple(
+            tensor_spec(trt, engine, n) for n in names if modes[n] == trt.TensorIOMode.OUTPUT
+        )
         profile = [engine.get_tensor_profile_shape(spec.name, 0) for spec in self.inputs]
         self._smallest = tuple(tuple(smallest) for smallest, _, _ in profile)
         self._largest = tuple(tuple(largest) for _, _, largest in profile)
@@ -175,6 +172,14 @@ class TensorRT:
             part(self._device[spec.name], tuple(shape))
             for spec, shape in zip(self.inputs, shapes, strict=True)
         )
+
+    @property
+    def buckets(self) -> tuple[int, ...]:
+        """Sizes of a batch to run in, so that few contexts and graphs are needed: powers of two, and the
+        profile's own ends."""
+        low, high = self._smallest[0][0], self._largest[0][0]
+        powers = (1 << exponent for exponent in range(high.bit_length()))
+        return tuple(sorted({low, high, *(size for size in powers if low <= size <= high)}))
 
     def enqueue(self, *inputs: DeviceArray) -> tuple[DeviceArray, ...]:
         """Ask for one run in the stream of `cuda`; the answers are there once the stream is that far.
@@ -288,17 +293,6 @@ def _refit(engine: Any, onnx: Path, messages: Log) -> None:
     parser = trt.OnnxParserRefitter(refitter, messages)
     if not (parser.refit_from_bytes(onnx.read_bytes(), str(onnx)) and refitter.refit_cuda_engine()):
         raise ArtefactError(f"the weights of {onnx} do not fit the engine: {messages.last()}")
-
-
-def _spec(engine: Any, name: str) -> TensorSpec:
-    kind, place = engine.get_tensor_dtype(name).name, engine.get_tensor_location(name)
-    if kind not in _DTYPES or place != trt.TensorLocation.DEVICE:
-        raise BackendError(
-            f"{name} is a {kind} tensor in {place.name.lower()} memory; allowed are {', '.join(_DTYPES)} in "
-            "device memory: export without it"
-        )
-    shape = tuple(None if side < 0 else int(side) for side in engine.get_tensor_shape(name))
-    return TensorSpec(name, shape, np.dtype(_DTYPES[kind]))
 
 
 def _x(shape: Shape) -> str:

@@ -1,4 +1,4 @@
-"""One execution context of a TensorRT engine: fixed input shapes, its outputs, and its CUDA graphs."""
+"""What a TensorRT engine takes and answers, and one of its execution contexts with its CUDA graphs."""
 
 from __future__ import annotations
 
@@ -7,17 +7,25 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
+from wholebody.runtime.backends.backend import TensorSpec
 from wholebody.runtime.cuda import Cuda, Graph
 from wholebody.runtime.errors import BackendError
 from wholebody.runtime.gpu import DeviceArray
 
-__all__ = ["Execution", "Growing", "part"]
+__all__ = ["Execution", "Growing", "part", "tensor_spec"]
 
 log = logging.getLogger(__name__)
 
 GRAPHS = 4  # for so many sets of input addresses, such as the buffers of a ring
 
 Shape = tuple[int, ...]
+
+_DTYPES = {
+    "FLOAT": np.float32, "HALF": np.float16, "INT8": np.int8, "INT32": np.int32, "INT64": np.int64,
+    "BOOL": np.bool_, "UINT8": np.uint8,
+}  # fmt: skip
 
 
 class Growing:
@@ -123,3 +131,15 @@ def part(memory: DeviceArray, shape: Shape) -> DeviceArray:
     if math.prod(shape) > memory.size:
         raise ValueError(f"{memory.size} elements of memory do not hold the shape {shape}")
     return DeviceArray(memory.pointer, shape, memory.dtype, memory.owner)
+
+
+def tensor_spec(trt: Any, engine: Any, name: str) -> TensorSpec:
+    """An input or output of an engine; raises BackendError for a type or a place not known here."""
+    kind, place = engine.get_tensor_dtype(name).name, engine.get_tensor_location(name)
+    if kind not in _DTYPES or place != trt.TensorLocation.DEVICE:
+        raise BackendError(
+            f"{name} is a {kind} tensor in {place.name.lower()} memory; allowed are {', '.join(_DTYPES)} in "
+            "device memory: export without it"
+        )
+    shape = tuple(None if side < 0 else int(side) for side in engine.get_tensor_shape(name))
+    return TensorSpec(name, shape, np.dtype(_DTYPES[kind]))

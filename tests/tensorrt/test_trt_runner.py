@@ -41,6 +41,13 @@ def test_it_tells_its_tensors(fake: Any, conv: Path) -> None:
     assert network.name == f"tensorrt:{fake.trt.__version__}"
 
 
+@pytest.mark.parametrize(
+    ("batch", "buckets"), [((1, 4, 16), (1, 2, 4, 8, 16)), ((3, 3, 6), (3, 4, 6)), ((1, 1, 1), (1,))]
+)
+def test_sizes_of_batches(fake_of: Any, conv: Path, batch: Any, buckets: tuple[int, ...]) -> None:
+    assert opened(fake_of("10"), conv, batch=batch).buckets == buckets
+
+
 def test_it_answers_as_onnx_runtime_does(fake: Any, conv: Path) -> None:
     network = opened(fake, conv)
     for count in (1, 3, 16, 3, 3, 3, 1):
