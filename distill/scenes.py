@@ -137,8 +137,8 @@ def augment(sample: Sample, rng: np.random.Generator) -> Sample:
     image = sample.image
     if rng.random() < 0.5:
         gain, lift = rng.uniform(0.75, 1.25, 3), rng.uniform(-18, 18)
-        recoloured = image * gain.astype(np.float32) + np.array(lift, np.float32)
-        image = np.clip(recoloured, 0, 255).astype(np.uint8)
+        levels = np.clip(np.arange(256)[:, None] * gain + lift, 0, 255).astype(np.uint8)
+        image = cv2.LUT(image, levels[None]).astype(np.uint8, copy=False)
     return replace(sample, image=image)
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from wholebody.distill.dope.choice import choose, rows
 from wholebody.export.students.dope import ROI_BINS, ROI_SAMPLES, DopeConfig
 from wholebody.export.students.roi_align import bin_weights
-from wholebody.export.students.rpn import box_iou, decode_boxes
+from wholebody.export.students.rpn import MIN_BOX_SIDE, box_iou, decode_boxes
 
 __all__ = ["POSITIVE_REGIONS", "REGIONS", "REGION_ABOVE", "pool_regions", "proposals", "sample_regions"]
 
@@ -26,13 +26,14 @@ def proposals(
 
     What the exported network's selection gives, for all pictures at once.
     """
-    best, index = logits.topk(min(config.candidates, logits.shape[1]), dim=1)
+    _, index = logits.topk(min(config.candidates, logits.shape[1]), dim=1)
     boxes = decode_boxes(rows(deltas, index), anchors[index]).clamp(min=0)
     boxes = torch.minimum(boxes, boxes.new_tensor([size[1], size[0], size[1], size[0]]))
+    thick = ((boxes[..., 2:] - boxes[..., :2]) >= MIN_BOX_SIDE).all(dim=-1)
     above = (box_iou(boxes, boxes) > config.rpn_threshold).tril(diagonal=-1)  # by a better one
-    kept = torch.ones_like(best, dtype=torch.bool)
+    kept = thick
     for _ in range(CHAIN):  # keeps what no kept box suppresses, until that no longer changes
-        kept = ~(above & kept[:, None]).any(dim=2)
+        kept = thick & ~(above & kept[:, None]).any(dim=2)
     count = min(config.proposals, kept.shape[1])
     rank = torch.arange(kept.shape[1], 0, -1, device=kept.device)
     first = (kept * rank).topk(count, dim=1)

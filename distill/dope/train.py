@@ -80,6 +80,7 @@ def train(
 
 def _state(work: Path, schedule: Schedule, stock: Scenes, start: Path | None, seed: int) -> TrainingState:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.backends.cudnn.benchmark = True
     network = Dope(MINI)
     initialise(network, seed)
     if not (work / "last.pt").exists():
