@@ -1,7 +1,7 @@
 """What the kernels become on every architecture: `python -m wholebody.benchmarks.nvcc_report`.
 
-nvcc compiles all of them, without a GPU, and says how many registers, and bytes of shared memory, of stack and
-of spilt registers a thread or block of each kernel takes.
+nvcc compiles all of them, without a GPU, and says how many registers a thread of each takes, and how many
+bytes of shared memory, of stack and of spilt registers.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ __all__ = ["ARCHITECTURES", "Usage", "compile_all", "sources"]
 ARCHITECTURES = tuple(f"sm_{n}" for n in (75, 80, 86, 87, 89, 90, 100, 103, 110, 120, 121))
 ENTRY = re.compile(
     r"Compiling entry function '(?P<kernel>\w+)' for '(?P<arch>sm_\w+)'.*?"
-    r"(?P<stack>\d+) bytes stack frame, (?P<stores>\d+) bytes spill stores, (?P<loads>\d+) bytes spill loads.*?"
+    r"(?P<stack>\d+) bytes stack frame, (?P<stores>\d+) bytes spill stores, (?P<loads>\d+) bytes spill"
+    r" loads.*?"
     r"Used (?P<registers>\d+) registers(?P<rest>[^\n]*)",
     re.DOTALL,
 )

@@ -97,7 +97,7 @@ __device__ void decode(const T* maps, const float* gauss, float* keypoints, floa
 }
 
 #define KERNEL(name, T)                                                                                          \
-    extern "C" __global__ void __launch_bounds__(THREADS)                                                        \
+    extern "C" __global__ void __launch_bounds__(THREADS, 4)                                                        \
         name(const T* maps, const float* gauss, float* keypoints, float* scores, int height, int width,         \
              float scale_x, float scale_y, int udp) {                                                            \
         decode(maps, gauss, keypoints, scores, height, width, scale_x, scale_y, udp);                            \

@@ -52,7 +52,7 @@ extern "C" __global__ void __launch_bounds__(128)
 }
 
 // The kept people as their numbers, best first; kept[people] is how many.
-extern "C" __global__ void __launch_bounds__(1024)
+extern "C" __global__ void __launch_bounds__(1024, 1)
     oks_resolve(const u64* mask, const int* order, int* kept, int people, int stride) {
     __shared__ u64 gone[WORDS];
     const int found = resolve(people, mask, stride, [=](int) { return people; }, gone, kept);

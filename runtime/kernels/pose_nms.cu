@@ -44,7 +44,7 @@ extern "C" __global__ void __launch_bounds__(256)
     mark_near(near, counts[0], mask, stride);
 }
 
-extern "C" __global__ void __launch_bounds__(1024) nms_resolve(const u64* mask, int* kept, int* counts, int stride) {
+extern "C" __global__ void __launch_bounds__(1024, 1) nms_resolve(const u64* mask, int* kept, int* counts, int stride) {
     __shared__ u64 gone[WORDS];
     const int count = counts[0], found = resolve(count, mask, stride, [=](int) { return count; }, gone, kept);
     if (!threadIdx.x) counts[1] = found;

@@ -11,7 +11,7 @@
 // --- candidates -----------------------------------------------------------------------------------------------
 
 // One block: every (proposal, class) whose score reaches the threshold, proposal after proposal.
-extern "C" __global__ void __launch_bounds__(1024)
+extern "C" __global__ void __launch_bounds__(1024, 1)
     ppi_select(const float* scores, int* pose, float* score, int* counts, int proposals, int classes,
                float threshold) {
     int found = 0, here;
@@ -55,7 +55,7 @@ extern "C" __global__ void __launch_bounds__(128)
 
 // One block: where items begin among the candidates, and their best scores. With `merge`, candidates that follow
 // one another and have the same box are one item.
-extern "C" __global__ void __launch_bounds__(1024)
+extern "C" __global__ void __launch_bounds__(1024, 1)
     ppi_items(const float4* box, const float* score, int* item, int* item_first, float* item_score, int* counts,
               int merge) {
     const int candidates = counts[CANDIDATES];
@@ -147,7 +147,7 @@ extern "C" __global__ void __launch_bounds__(256)
     if (has_room(items, stride, room)) mark_near(near, items, mask, stride);
 }
 
-extern "C" __global__ void __launch_bounds__(1024)
+extern "C" __global__ void __launch_bounds__(1024, 1)
     ppi_resolve_items(OVERLAP_ARGUMENTS, const u64* mask, int room, int* leaders, int* counts) {
     __shared__ u64 gone[WORDS];
     const Overlap near = OVERLAP;
@@ -181,7 +181,7 @@ extern "C" __global__ void __launch_bounds__(128)
 }
 
 // One block: where each group's candidates begin.
-extern "C" __global__ void __launch_bounds__(1024)
+extern "C" __global__ void __launch_bounds__(1024, 1)
     ppi_group_starts(const int* group_size, int* group_first, int* cursor, const int* counts) {
     int found = 0, here;
     for (int first = 0; first < counts[GROUPS]; first += blockDim.x) {

@@ -9,7 +9,7 @@
 // --- modes ------------------------------------------------------------------------------------------------------
 
 // One block: the starters, group after group; the best of each group is one whatever its score.
-extern "C" __global__ void __launch_bounds__(1024)
+extern "C" __global__ void __launch_bounds__(1024, 1)
     ppi_starters(const int* starter_count, const int* group_first, const int* sorted_group, int* starter_first,
                  int* starter, int* counts) {
     __shared__ int most;
@@ -40,7 +40,7 @@ struct StarterEnd {
     __device__ __forceinline__ int operator()(int s) const { return starter_first[sorted_group[starter[s]] + 1]; }
 };
 
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 2)
     ppi_near_starters(const float* pose3d, const int* sorted_pose, const int* sorted_group, const int* starter,
                       const int* starter_first, u64* mask, int room, const int* counts, int joints, float th_pose3d) {
     __shared__ Tile tile;
@@ -72,7 +72,7 @@ extern "C" __global__ void __launch_bounds__(256)
 }
 
 // One block: the starters that begin a mode, and the first one of each group.
-extern "C" __global__ void __launch_bounds__(1024)
+extern "C" __global__ void __launch_bounds__(1024, 1)
     ppi_resolve_starters(const float* pose3d, const int* sorted_pose, const int* sorted_group, const int* group_first,
                          const int* starter, const int* starter_first, const u64* mask, int room, int* head,
                          int* head_first, double* mode_score, int* counts, int joints, float th_pose3d) {
@@ -99,7 +99,7 @@ extern "C" __global__ void __launch_bounds__(1024)
 }
 
 // What the scores of all members of each mode sum up to, in double, which holds such sums exactly.
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 2)
     ppi_mode_scores(const float* pose3d, const int* sorted_pose, const float* sorted_score, const int* sorted_group,
                     const int* group_first, const int* head, double* mode_score, const int* counts, int joints,
                     float th_pose3d) {
@@ -138,7 +138,7 @@ extern "C" __global__ void __launch_bounds__(256)
 
 // One block: the best mode of each group, of equal ones the first, and which of them are people, best first. The
 // first row of the answer holds their number.
-extern "C" __global__ void __launch_bounds__(1024)
+extern "C" __global__ void __launch_bounds__(1024, 1)
     ppi_people(const int* head, const int* head_first, const double* mode_score, int* best, double* group_score,
                int* person, float* rows, const int* counts, double th_persondetect) {
     __shared__ int found;
