@@ -124,9 +124,9 @@ def _moving_mean(means: Tensors, values: Tensors, count: Tensor | int) -> None:
     """
     if means[0].is_floating_point():
         decay = min(EMA_DECAY, (1 + int(count)) / (10 + int(count)))
-        torch._foreach_lerp_(means, values, 1 - decay)
+        torch._foreach_lerp_(means, values, 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
     else:
-        torch._foreach_copy_(means, values)
+        torch._foreach_copy_(means, values)  # pyright: ignore[reportPrivateImportUsage]
 
 
 def _groups(*modules: nn.Module) -> list[dict[str, object]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,20 +15,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wholebody.benchmarks.synthetic import render_scene
 from wholebody.distill import scenes
-from wholebody.distill.scenes import Sample, Scenes, augment, render_shard, wait_for_scenes
-from wholebody.runtime.skeletons import DOPE
+from wholebody.distill.scenes import (
+    Sample,
+    Scenes,
+    augment,
+    render_shard,
+    rendering,
+    wait_for_scenes,
+)
+from wholebody.runtime.skeletons import DOPE, WHOLEBODY133, Skeleton
 
 HEIGHT, WIDTH = 90, 120
-RIGHT, LEFT = DOPE.parts["right_hand"], DOPE.parts["left_hand"]
+both = pytest.mark.parametrize("skeleton", [DOPE, WHOLEBODY133], ids=lambda skeleton: skeleton.name)
 
 
-def sample(seed: int, people: int = 2) -> Sample:
-    rng = np.random.default_rng(seed)
-    image = rng.integers(0, 256, (HEIGHT, WIDTH, 3)).astype(np.uint8)
-    pixels = rng.uniform(-20, 140, (people, 139, 2)).astype(np.float32)
-    metres = rng.normal(0, 1, (people, 139, 3)).astype(np.float32)
-    return Sample(image, pixels, metres, rng.random((people, 139)) < 0.7)
+def sample(seed: int, people: int = 2, skeleton: Skeleton = DOPE) -> Sample:
+    rng = np.random.default_rng([seed, len(skeleton)])
+    image = np.random.default_rng(seed).integers(0, 256, (HEIGHT, WIDTH, 3)).astype(np.uint8)
+    shape = people, len(skeleton)
+    pixels = rng.uniform(-20, 140, (*shape, 2)).astype(np.float32)
+    metres = rng.normal(0, 1, (*shape, 3)).astype(np.float32)
+    return Sample(image, pixels, metres, rng.random(shape) < 0.7, skeleton)
 
 
 def spot(x: float, y: float) -> Sample:
@@ -36,7 +46,7 @@ def spot(x: float, y: float) -> Sample:
     bright = 255 * np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * 3.0**2))
     image = np.repeat(bright[..., None], 3, axis=2).round().astype(np.uint8)
     pixels = np.tile(np.array([x, y], np.float32), (1, 139, 1))
-    return Sample(image, pixels, np.zeros((1, 139, 3), np.float32), np.ones((1, 139), bool))
+    return Sample(image, pixels, np.zeros((1, 139, 3), np.float32), np.ones((1, 139), bool), DOPE)
 
 
 def middle(image: Any, around: Any) -> tuple[float, float]:
@@ -50,9 +60,9 @@ def middle(image: Any, around: Any) -> tuple[float, float]:
 # --- mirror, move, recolour -------------------------------------------------------------------------
 
 
-@given(st.integers(0, 20))
-def test_mirrored_twice_is_the_same(seed: int) -> None:
-    before = sample(seed)
+@given(st.integers(0, 20), st.sampled_from([DOPE, WHOLEBODY133]))
+def test_mirrored_twice_is_the_same(seed: int, skeleton: Skeleton) -> None:
+    before = sample(seed, skeleton=skeleton)
     after = scenes._mirrored(scenes._mirrored(before))
     np.testing.assert_array_equal(after.image, before.image)
     np.testing.assert_allclose(after.keypoints, before.keypoints, atol=1e-4)
@@ -60,16 +70,18 @@ def test_mirrored_twice_is_the_same(seed: int) -> None:
     np.testing.assert_array_equal(after.visible, before.visible)
 
 
-def test_mirroring_swaps_the_hands_and_turns_x() -> None:
-    before = sample(3)
+@both
+def test_mirroring_swaps_the_hands_and_turns_x(skeleton: Skeleton) -> None:
+    before = sample(3, skeleton=skeleton)
     after = scenes._mirrored(before)
     mirror = np.array([-1, 1, 1])
-    np.testing.assert_array_equal(after.keypoints3d[:, RIGHT], before.keypoints3d[:, LEFT] * mirror)
-    np.testing.assert_array_equal(after.visible[:, LEFT], before.visible[:, RIGHT])
+    right, left = skeleton.parts["right_hand"], skeleton.parts["left_hand"]
+    np.testing.assert_array_equal(after.keypoints3d[:, right], before.keypoints3d[:, left] * mirror)
+    np.testing.assert_array_equal(after.visible[:, left], before.visible[:, right])
     np.testing.assert_allclose(
-        after.keypoints[:, RIGHT, 0], WIDTH - 1 - before.keypoints[:, LEFT, 0], atol=1e-4
+        after.keypoints[:, right, 0], WIDTH - 1 - before.keypoints[:, left, 0], atol=1e-4
     )
-    right_wrist, left_wrist = 6, 7
+    right_wrist, left_wrist = (skeleton.joints.index(name) for name in ("right_wrist", "left_wrist"))
     np.testing.assert_array_equal(
         after.keypoints3d[:, right_wrist], before.keypoints3d[:, left_wrist] * mirror
     )
@@ -81,15 +93,11 @@ def test_keypoints_stay_on_what_they_mark(seed: int) -> None:
     before = spot(61.25, 40.75)
     moved = scenes._moved(before, np.random.default_rng(seed))
     border = moved.image[0, 0, 0] if moved.image[0, 0, 0] == moved.image[0, 1, 0] else 0
-    lit = Sample(np.where(moved.image == border, 0, moved.image), *_truth_of(moved))
+    lit = replace(moved, image=np.where(moved.image == border, 0, moved.image))
     for after in (scenes._mirrored(before), lit):
         np.testing.assert_allclose(
             middle(after.image, after.keypoints[0, 0]), after.keypoints[0, 0], atol=0.05
         )
-
-
-def _truth_of(sample: Sample) -> tuple[Any, Any, Any]:
-    return sample.keypoints, sample.keypoints3d, sample.visible
 
 
 @given(st.integers(0, 200))
@@ -117,19 +125,57 @@ def test_a_seed_augments_in_one_way_and_leaves_the_sample_as_it_was() -> None:
     np.testing.assert_array_equal(before.image, untouched)
 
 
+def test_a_recoloured_picture_has_a_gain_a_channel_and_one_lift(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut off at black and white."""
+    monkeypatch.setattr(scenes, "_mirrored", lambda sample: sample)
+    monkeypatch.setattr(scenes, "_moved", lambda sample, rng: sample)
+    before = sample(0)
+    kinds = set()
+    for seed in range(12):
+        after = augment(before, np.random.default_rng(seed))
+        np.testing.assert_array_equal(after.keypoints, before.keypoints)
+        lifts = []
+        for was, now in zip(before.image.reshape(-1, 3).T, after.image.reshape(-1, 3).T, strict=True):
+            between = (now > 0) & (now < 255)
+            gain, lift = np.polyfit(was[between], now[between], 1)
+            assert 0.74 < gain < 1.26
+            np.testing.assert_allclose(now, np.clip(was * gain + lift, 0, 255), atol=1)
+            lifts.append(lift)
+        assert np.ptp(lifts) < 0.1
+        kinds.add(bool(np.array_equal(after.image, before.image)))
+    assert kinds == {True, False}
+
+
 def test_augmentations_differ() -> None:
     images = [augment(sample(0), np.random.default_rng(seed)).image for seed in range(20)]
     assert len({image.tobytes() for image in images}) >= 18
 
 
-def test_nobody_augmented_is_nobody() -> None:
+@both
+def test_nobody_augmented_is_nobody(skeleton: Skeleton) -> None:
     for seed in range(12):
-        after = augment(sample(0, people=0), np.random.default_rng(seed))
-        assert after.keypoints.shape == (0, 139, 2)
-        assert after.visible.shape == (0, 139)
+        after = augment(sample(0, people=0, skeleton=skeleton), np.random.default_rng(seed))
+        assert after.keypoints.shape == (0, len(skeleton), 2)
+        assert after.visible.shape == (0, len(skeleton))
+        assert after.skeleton is skeleton
 
 
 # --- shards -----------------------------------------------------------------------------------------
+
+
+def scene(*samples: Sample) -> SimpleNamespace:
+    """What `render_scene` gives, of the same people in every skeleton."""
+    dope, wholebody = samples
+    people = [
+        SimpleNamespace(
+            keypoints=k, keypoints3d=k3, visible=v, keypoints133=w, keypoints3d133=w3, visible133=wv
+        )
+        for k, k3, v, w, w3, wv in zip(
+            dope.keypoints, dope.keypoints3d, dope.visible,
+            wholebody.keypoints, wholebody.keypoints3d, wholebody.visible, strict=True,
+        )
+    ]  # fmt: skip
+    return SimpleNamespace(image=dope.image, people=people)
 
 
 @pytest.fixture
@@ -139,43 +185,49 @@ def rendered(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     def render_scene(seed: int, size: tuple[int, int]) -> SimpleNamespace:
         seeds.append(seed)
-        drawn = sample(seed, people=1 + seed % 3)
-        people = [
-            SimpleNamespace(keypoints=k, keypoints3d=k3, visible=v)
-            for k, k3, v in zip(drawn.keypoints, drawn.keypoints3d, drawn.visible, strict=True)
-        ]
-        return SimpleNamespace(image=drawn.image, people=people)
+        return scene(*(sample(seed, 1 + seed % 3, skeleton) for skeleton in (DOPE, WHOLEBODY133)))
 
     monkeypatch.setattr(scenes, "render_scene", render_scene)
     monkeypatch.setattr(scenes, "SHARD", 2)
     return seeds
 
 
-def test_a_shard_holds_its_scenes(rendered: list[int], tmp_path: Path) -> None:
+@both
+def test_a_shard_holds_its_scenes(rendered: list[int], tmp_path: Path, skeleton: Skeleton) -> None:
     path = render_shard(tmp_path, 4)
     assert rendered == [4, 5]
     assert list(tmp_path.iterdir()) == [path]
-    stock = Scenes(tmp_path)
+    stock = Scenes(tmp_path, skeleton)
     assert len(stock) == 2
     for seed, drawn in zip((4, 5), stock, strict=True):
-        expected = sample(seed, people=1 + seed % 3)
+        expected = sample(seed, 1 + seed % 3, skeleton)
         np.testing.assert_array_equal(drawn.keypoints, expected.keypoints)
         np.testing.assert_array_equal(drawn.keypoints3d, expected.keypoints3d)
         np.testing.assert_array_equal(drawn.visible, expected.visible)
+        assert drawn.skeleton is skeleton
         assert (drawn.image.shape, drawn.image.dtype) == ((HEIGHT, WIDTH, 3), np.uint8)
+
+
+@both
+def test_a_shard_of_the_renderer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, skeleton: Skeleton) -> None:
+    """The real one: one person's truth is the same in either skeleton."""
+    monkeypatch.setattr(scenes, "SHARD", 1)
+    render_shard(tmp_path, 7)
+    (drawn,), (person, *_) = Scenes(tmp_path, skeleton), render_scene(7, (scenes.SIDE, scenes.SIDE)).people
+    assert drawn.image.shape == (scenes.SIDE, scenes.SIDE, 3)
+    kind = "" if skeleton is DOPE else "133"
+    for name in ("keypoints", "keypoints3d", "visible"):
+        np.testing.assert_array_equal(getattr(drawn, name)[0], getattr(person, f"{name}{kind}"))
+        assert getattr(drawn, name).dtype == (bool if name == "visible" else np.float32)
 
 
 def test_a_picture_survives_its_coding(
     rendered: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     smooth = spot(60, 40)
-    person = SimpleNamespace(
-        keypoints=smooth.keypoints[0], keypoints3d=smooth.keypoints3d[0], visible=smooth.visible[0]
-    )
-    scene = SimpleNamespace(image=smooth.image, people=[person])
-    monkeypatch.setattr(scenes, "render_scene", lambda seed, size: scene)
+    monkeypatch.setattr(scenes, "render_scene", lambda seed, size: scene(smooth, sample(0, 1, WHOLEBODY133)))
     render_shard(tmp_path, 0)
-    difference = np.abs(Scenes(tmp_path)[1].image.astype(int) - smooth.image)
+    difference = np.abs(Scenes(tmp_path, DOPE)[1].image.astype(int) - smooth.image)
     assert difference.mean() < 1
 
 
@@ -198,11 +250,11 @@ def test_a_shard_appears_only_when_whole(
     with pytest.raises(OSError, match="disk full"):
         render_shard(tmp_path, 0)
     assert not list(tmp_path.glob("*.npz"))
-    assert len(Scenes(tmp_path)) == 0
+    assert len(Scenes(tmp_path, DOPE)) == 0
 
 
 def test_new_shards_are_taken_in_once_and_behind_the_old(rendered: list[int], tmp_path: Path) -> None:
-    stock = Scenes(tmp_path)
+    stock = Scenes(tmp_path, DOPE)
     assert len(stock) == 0
     for first, count in ((2, 2), (0, 4)):
         render_shard(tmp_path, first)
@@ -210,7 +262,7 @@ def test_new_shards_are_taken_in_once_and_behind_the_old(rendered: list[int], tm
         stock.refresh()
         assert len(stock) == count
     np.testing.assert_array_equal(stock[0].keypoints, sample(2, people=3).keypoints)
-    np.testing.assert_array_equal(Scenes(tmp_path)[0].keypoints, sample(0, people=1).keypoints)
+    np.testing.assert_array_equal(Scenes(tmp_path, DOPE)[0].keypoints, sample(0, people=1).keypoints)
 
 
 def test_waiting_ends_when_enough_scenes_are_there(
@@ -229,13 +281,49 @@ def test_waiting_ends_when_enough_scenes_are_there(
     assert len(naps) == 3
 
 
-def test_the_renderer_goes_through_all_seeds_and_gives_way(
-    rendered: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("processes", [1, 2, 4])
+def test_renderers_go_through_all_seeds_and_give_way(
+    rendered: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processes: int
 ) -> None:
+    """Each scene is one renderer's, the first scenes first."""
     given_way: list[int] = []
     monkeypatch.setattr(os, "nice", given_way.append)
     monkeypatch.setattr(cv2, "setNumThreads", lambda count: None)
-    scenes._render(tmp_path, 5)
-    assert rendered == [0, 1, 2, 3, 4, 5]
-    assert given_way
-    assert given_way[0] > 0
+    for process in range(processes):
+        share = len(rendered)
+        scenes._render(tmp_path, 5, process, processes)
+        assert rendered[share:] == sorted(rendered[share:])
+        assert rendered[share : share + 1] == ([2 * process] if 2 * process < 5 else [])
+    assert sorted(rendered) == [0, 1, 2, 3, 4, 5]
+    assert len(given_way) == processes
+    assert min(given_way) > 0
+
+
+def test_renderers_work_as_long_as_they_are_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Any] = []
+
+    class Process:
+        def __init__(self, target: Any, args: tuple[Any, ...], daemon: bool) -> None:
+            assert target is scenes._render
+            assert daemon
+            self.args = args
+
+        def start(self) -> None:
+            told.append(("start", *self.args))
+
+        def terminate(self) -> None:
+            told.append(("terminate", *self.args))
+
+    context = SimpleNamespace(Process=Process)
+    monkeypatch.setattr(scenes.multiprocessing, "get_context", lambda method: context)
+    folder = tmp_path / "new" / "scenes"
+
+    def stopped() -> None:
+        with rendering(folder, 500, processes=2):
+            assert folder.is_dir()
+            assert told == [("start", folder, 500, 0, 2), ("start", folder, 500, 1, 2)]
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped()
+    assert told[2:] == [("terminate", folder, 500, 0, 2), ("terminate", folder, 500, 1, 2)]

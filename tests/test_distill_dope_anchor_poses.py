@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wholebody.benchmarks.synthetic.truth import PartTruth
-from wholebody.distill.anchor_poses import GROUPS, anchor_poses, nearest_anchor, pose_features
+from wholebody.distill.dope.anchor_poses import GROUPS, anchor_poses, nearest_anchor, pose_features
 
 JOINTS = {"body": 13, "hand": 21, "face": 84}
 PARTS = sorted(JOINTS)
