@@ -50,7 +50,7 @@ def main() -> int:
     run.add_argument("folder", type=Path)
     run.add_argument("--output", type=Path, default=Path("trt_check.json"))
     run.add_argument("--frames", type=int, default=20_000)
-    run.add_argument("--only", nargs="*", default=[])
+    run.add_argument("--only", nargs="*", default=[], help="steps whose names hold one of these")
     step = commands.add_parser("step")
     step.add_argument("name")
     step.add_argument("folder", type=Path)
@@ -211,7 +211,7 @@ def run_all(folder: Path, output: Path, frames: int, only: list[str]) -> int:
     names += ["options:conv", "refusals:conv", "memory:conv", *(f"memory:{s}" for s in students)]
     names += [f"people:{s}" for s in students] + ["rebuild:" + s for s in students]
     report: Numbers = {}
-    for name in [n for n in names if not only or n in only]:
+    for name in [n for n in names if not only or any(part in n for part in only)]:
         report[name] = outcome(name, folder, frames)
         output.write_text(json.dumps(report, indent=1) + "\n", "utf-8")
         verdict = "ok" if report[name]["ok"] else f"FAILED: {report[name].get('error', '')[-1500:]}"
