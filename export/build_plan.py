@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from wholebody.runtime.artefact import read_artefact, sidecar_path
+from wholebody.runtime.artefact import is_exported, read_artefact
 from wholebody.runtime.errors import WholebodyError
 from wholebody.runtime.onnxfile import Shape, read_onnx
 from wholebody.runtime.plan import HARDWARE, engine_beside, is_engine
@@ -173,7 +173,7 @@ def plan_build(
     if not is_engine(output):
         raise WholebodyError(f"{output}: name the engine *.engine")
     file = read_onnx(onnx)
-    student = read_artefact(onnx).spec.to_dict() if sidecar_path(onnx).is_file() else None
+    student = read_artefact(onnx).spec.to_dict() if is_exported(onnx) else None
     precision = str(student["precision"]) if student else file.precision
     if options.dla is not None and precision == "fp32":
         raise WholebodyError(f"a DLA computes in fp16 and int8, {onnx.name} is fp32: quantize it first")

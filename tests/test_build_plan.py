@@ -135,9 +135,12 @@ def test_files_that_are_refused(tmp_path: Path, open_batch: Path, constant_stude
         plan_build(tmp_path / "absent.onnx")
     with pytest.raises(WholebodyError, match=r"name the engine \*.engine"):
         plan_build(open_batch, tmp_path / "out.onnx")
-    open_batch.with_suffix(".json").write_text("{}")
-    with pytest.raises(ArtefactError):
-        plan_build(open_batch)
+    open_batch.with_suffix(".json").write_text("a file of others may have a sidecar of theirs")
+    assert plan_build(open_batch).student is None
+    copy = tmp_path / "copy.onnx"
+    copy.write_bytes(constant_student.read_bytes())
+    with pytest.raises(ArtefactError, match=r"copy.json is not beside it"):
+        plan_build(copy)
     with pytest.raises(WholebodyError, match=r"a DLA computes in fp16 and int8, constant.onnx is fp32"):
         plan_build(constant_student, options=BuildOptions(dla=0))
 
