@@ -136,11 +136,18 @@ def test_a_wheel_made_from_the_sdist_is_the_same(
     assert contents[0] == contents[1]
 
 
+# Their library has no build for machines without a GPU; tests/tensorrt imports them over recorded names.
+NEED_TENSORRT = (
+    "wholebody.runtime.backends.trt", "wholebody.export.engine", "wholebody.export.engine_build",
+)  # fmt: skip
+
+
 def test_every_module_works_away_from_the_checkout(installed: Path) -> None:
     files = (path.relative_to(installed) for path in sorted((installed / "wholebody").rglob("*.py")))
     parts = [path.with_suffix("").parts for path in files]
     modules = [".".join(p[:-1] if p[-1] == "__init__" else p) for p in parts if p[-1] != "__main__"]
     assert "wholebody.export.students.dope" in modules
+    modules = [module for module in modules if module not in NEED_TENSORRT]
     code = f"""if True:
         import importlib
         for module in {modules}:
