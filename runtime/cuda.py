@@ -318,8 +318,16 @@ def _device(driver: Any, number: int) -> Any:
 
 @cache
 def _primary_context(device: int) -> Any:
-    """Retained once for all of this process."""
-    return _driver().Device(device).retain_primary_context()
+    """Retained once for all of this process, and released at its end, after all that was made in it."""
+    context = _driver().Device(device).retain_primary_context()
+    weakref.finalize(_primary_context, _release, context, os.getpid())
+    return context
+
+
+def _release(context: Any, process: int) -> None:
+    if os.getpid() == process:
+        context.push()
+        context.detach()  # pycuda would do so too late, and as if the context were not the primary one
 
 
 @cache
@@ -342,10 +350,11 @@ def _drop(context: Any, process: int, own: list[Any]) -> None:
         return  # a fork's copies are not its own to free
     context.push()
     try:
-        for thing in own:
+        while own:
+            thing = own.pop()
             if isinstance(thing, dict):
                 thing.clear()
-        own.clear()
+            del thing  # before the context goes
     finally:
         context.pop()
 
