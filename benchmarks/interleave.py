@@ -56,12 +56,13 @@ class Ratio:
 
 
 def interleave(
-    poses: Mapping[str, Pipeline], pictures: Sequence[Image], seconds: float
+    poses: Mapping[str, Pipeline], pictures: Sequence[Image], seconds: float, *, pause: float = 0.0
 ) -> dict[str, Milliseconds]:
     """By pipeline, milliseconds (rounds, frames, stages), in the order of STAGES.
 
     In each round every pipeline does one block of the same frames. As many rounds as fit into `seconds`,
-    which do not include the warm-up, and three in any case.
+    which do not include the warm-up, and three in any case. `pause`, in seconds, comes before every block,
+    where threads that still spin after the one before would take the cores for longer than a frame.
     """
     frame = sum(_warm_up(pose, pictures) for pose in poses.values())
     block = int(np.clip(seconds * 1e3 / ROUNDS / frame - 1, 1, BLOCK))
@@ -70,6 +71,7 @@ def interleave(
     while done < LEAST_ROUNDS or time.perf_counter() - began < seconds:
         shown = list(islice(stream, block))
         for name, pose in poses.items():
+            time.sleep(pause)
             pose(shown[0])
             rounds[name].append([_timed(pose, picture) for picture in shown])
         done += 1
