@@ -1,0 +1,210 @@
+"""runtime/cuda.py over a stand-in for pycuda, which knows when a context is missing."""
+
+from __future__ import annotations
+
+import gc
+import importlib.util
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from wholebody.runtime import cuda as module
+from wholebody.runtime.cuda import Cuda
+from wholebody.runtime.errors import BackendError
+from wholebody.runtime.gpu import DeviceArray, Kernel, blocks
+
+
+@pytest.fixture
+def driver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    spec = importlib.util.spec_from_file_location("fake_driver", Path(__file__).with_name("fake_driver.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    fake = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(fake)
+    driver = fake.Driver()
+    monkeypatch.setitem(sys.modules, "pycuda", driver)
+    monkeypatch.setitem(sys.modules, "pycuda.driver", driver)
+    monkeypatch.setattr(module, "cubin", lambda file, arch: f"{file} for {arch}".encode())
+    module._primary_context.cache_clear()
+    yield driver
+    module._primary_context.cache_clear()
+
+
+def test_what_it_is(driver: Any) -> None:
+    cuda = Cuda()
+    assert (cuda.name, cuda.arch, cuda.capability, cuda.driver) == ("Fake GPU", "sm_87", (8, 7), "12.4")
+    assert cuda.stream.handle == 7
+    assert driver.depth() == 0
+
+
+def test_the_context_is_this_threads_only_during_a_call(driver: Any) -> None:
+    cuda = Cuda()
+    with cuda.active(), cuda.active():
+        assert driver.depth() == 1
+    assert driver.depth() == 0
+    array = cuda.upload(np.arange(6, dtype=np.float32).reshape(2, 3))
+    assert cuda.download(array).shape == (2, 3)
+    assert driver.log == ["in 24", "out 24", "synchronize"]
+    assert driver.depth() == 0
+
+
+def test_another_thread_may_use_and_drop_everything(driver: Any) -> None:
+    kept: list[Any] = []
+
+    def work() -> None:
+        cuda = Cuda()
+        kept.extend([cuda, cuda.empty((3, 4), np.float32), cuda.event(), cuda.pinned(5, np.float32)])
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    cuda, array, *_ = kept
+    cuda.fill(array)
+    kept.clear()
+    del cuda, array, _
+    gc.collect()
+    assert driver.live == {"context"}
+
+
+def test_a_part_of_an_array_keeps_the_memory(driver: Any) -> None:
+    cuda = Cuda()
+    part = cuda.empty((4, 6), np.float32)[1:3]
+    assert part.shape == (2, 6)
+    gc.collect()
+    assert any(name.startswith("memory") for name in driver.live)
+    del part
+    assert not any(name.startswith("memory") for name in driver.live)
+
+
+def test_a_view_of_pinned_memory_keeps_it(driver: Any) -> None:
+    cuda = Cuda()
+    row = cuda.pinned((2, 3), np.float32)[1]
+    row[:] = 4
+    gc.collect()
+    assert any(name.startswith("pinned") for name in driver.live)
+    del row
+    gc.collect()
+    assert not any(name.startswith("pinned") for name in driver.live)
+
+
+def test_a_kernel_is_loaded_once(driver: Any) -> None:
+    cuda, kernel = Cuda(), Kernel("a.cu", "add", "Pif")
+    array = cuda.empty(3, np.float32)
+    cuda.load(kernel)
+    for _ in range(2):
+        cuda.launch(kernel, (2,), (32, 4), array, 5, 0.5)
+    launch = f"launch add ((2, 1, 1), (32, 4, 1)) {(array.pointer, 5, 0.5)}"
+    assert driver.log == ["prepare add Pif", launch, launch]
+
+
+def test_events(driver: Any) -> None:
+    cuda = Cuda()
+    before = cuda.event()
+    assert cuda.event().since(before) == 1.5
+
+
+def test_out_of_memory_leaves_it_usable(driver: Any) -> None:
+    cuda = Cuda()
+    with pytest.raises(BackendError, match="GPU 0 is out of memory"):
+        cuda.empty(2 << 20, np.uint8)
+    assert driver.depth() == 0
+    cuda.empty(10, np.uint8)
+
+
+def test_copies_of_another_shape(driver: Any) -> None:
+    cuda = Cuda()
+    array = cuda.empty((2, 3), np.float32)
+    for host in (np.zeros((3, 2), np.float32), np.zeros((2, 3)), np.zeros((3, 2), np.float32).T):
+        with pytest.raises(ValueError, match="cannot copy between"):
+            cuda.copy_in(host, array)
+    assert not driver.log
+
+
+def test_nothing_is_copied_of_an_empty_array(driver: Any) -> None:
+    cuda = Cuda()
+    array = cuda.upload(np.zeros((0, 3), np.float32))
+    cuda.fill(array)
+    assert cuda.download(array).shape == (0, 3)
+    assert driver.log == ["synchronize"]
+
+
+def test_a_gpu_that_is_not_there(driver: Any) -> None:
+    with pytest.raises(BackendError, match="GPU 1 is not there; allowed are 0 to 0"):
+        Cuda(1)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_forked_process(driver: Any) -> None:
+    cuda = Cuda()
+    cuda._process += 1
+    with pytest.raises(BackendError, match="before this process was forked"):
+        cuda.synchronize()
+
+
+def test_without_pycuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pycuda", None)
+    monkeypatch.setitem(sys.modules, "pycuda.driver", None)
+    with pytest.raises(BackendError, match=r"pycuda cannot be imported .* pip install pycuda") as caught:
+        Cuda()
+    assert "\n" not in str(caught.value)
+
+
+def test_without_a_gpu(driver: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def init() -> None:
+        raise driver.Error("cuInit failed: no CUDA-capable device")
+
+    monkeypatch.setattr(driver, "init", init)
+    with pytest.raises(BackendError, match=r"no GPU is found \(cuInit failed"):
+        Cuda()
+
+
+# --- arrays -------------------------------------------------------------------------------------------------
+
+
+class Tensor:
+    """As PyTorch's and CuPy's."""
+
+    def __init__(self, array: np.ndarray, strides: tuple[int, ...] | None = None) -> None:
+        self.array = array
+        self.__cuda_array_interface__ = {
+            "shape": array.shape,
+            "typestr": array.dtype.str,
+            "data": (array.ctypes.data, False),
+            "strides": strides,
+            "version": 3,
+        }
+
+
+def test_the_memory_of_others() -> None:
+    theirs = Tensor(np.zeros((2, 3, 4), np.float16), strides=(24, 8, 2))
+    array = DeviceArray.of(theirs)
+    assert (array.pointer, array.shape, array.dtype) == (theirs.array.ctypes.data, (2, 3, 4), np.float16)
+    assert array.owner is theirs
+    assert DeviceArray.of(array) is array
+    again = DeviceArray.of(Tensor(np.zeros((3, 2))))
+    assert DeviceArray.of(again).__cuda_array_interface__["shape"] == (3, 2)
+    with pytest.raises(ValueError, match="not in C order"):
+        DeviceArray.of(Tensor(np.zeros((2, 3)), strides=(8, 16)))
+
+
+def test_parts_and_shapes() -> None:
+    array = DeviceArray(1000, (4, 3), np.dtype(np.float32))
+    assert (array[1:3].pointer, array[1:3].shape, array[:0].shape) == (1012, (2, 3), (0, 3))
+    assert (len(array), array.size, array.nbytes) == (4, 12, 48)
+    assert array.reshape(2, 6).shape == (2, 6)
+    with pytest.raises(ValueError, match="cannot take the shape"):
+        array.reshape(5)
+    with pytest.raises(ValueError, match="one after the other"):
+        array[::2]
+
+
+@pytest.mark.parametrize(("items", "expected"), [(0, 1), (1, 1), (32, 1), (33, 2), (10**9, 65535)])
+def test_blocks(items: int, expected: int) -> None:
+    assert blocks(items, 32) == expected
