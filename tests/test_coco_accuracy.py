@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, TypedDict
@@ -223,6 +224,12 @@ def test_what_is_refused(dataset: Make) -> None:
 # --- the real ones ------------------------------------------------------------------------------------------
 
 
+runs_simplepose = pytest.mark.skipif(
+    sys.version_info < (3, 11),
+    reason="the last onnxruntime for Python 3.10 does not run this student's BatchNormalization of opset 8",
+)
+
+
 @pytest.fixture(scope="module")
 def pose_with(shared: Path) -> Callable[[str, DetectorOptions], TopDownPose]:
     """`pose_with(detector, options)`: the heatmap student behind one of the detectors."""
@@ -243,6 +250,7 @@ RTMDET: DetectorOptions = {"kind": "rtmdet", "size": (320, 320)}
 YOLOX: DetectorOptions = {"kind": "yolox"}
 
 
+@runs_simplepose
 @pytest.mark.parametrize(
     ("detector", "options", "recall", "ap"),
     [("rtmdet_nano_mmpose", RTMDET, 0.78, 0.36), ("yolox_nano_humanart", YOLOX, 0.74, 0.37)],
@@ -269,6 +277,7 @@ def test_people_in_photographs(
     assert body.detected_boxes.ap >= ap
 
 
+@runs_simplepose
 def test_the_report_of_photographs(
     pose_with: Callable[[str, DetectorOptions], TopDownPose], shared: Path, tmp_path: Path
 ) -> None:
