@@ -53,7 +53,8 @@ GROUPS = {
     ),
 }
 MODES = {
-    "ppi_starters": ("block", "starter_count group_first sorted_group starter_first starter counts"),
+    "ppi_starter_starts": ("block", "starter_count starter_first counts"),
+    "ppi_starters": ("thread", "starter_count starter_first group_first sorted_group starter counts"),
     "ppi_near_starters": (
         "tile",
         "pose3d sorted_pose sorted_group starter starter_first mask room counts joints th_pose3D",

@@ -8,10 +8,9 @@
 
 // --- modes ------------------------------------------------------------------------------------------------------
 
-// One block: the starters, group after group; the best of each group is one whatever its score.
+// One block: where each group's starters begin among all of them.
 extern "C" __global__ void __launch_bounds__(1024, 1)
-    ppi_starters(const int* starter_count, const int* group_first, const int* sorted_group, int* starter_first,
-                 int* starter, int* counts) {
+    ppi_starter_starts(const int* starter_count, int* starter_first, int* counts) {
     __shared__ int most;
     if (!threadIdx.x) most = 0;
     int found = 0, here;
@@ -22,13 +21,18 @@ extern "C" __global__ void __launch_bounds__(1024, 1)
         atomicMax(&most, size);
         found += here;
     }
-    if (!threadIdx.x) starter_first[counts[GROUPS]] = found;
     __syncthreads();
-    if (!threadIdx.x) {
-        counts[STARTERS] = found;
-        counts[STARTER_STRIDE] = (most + 62) / 64 + 1;  // a group may begin anywhere in a word
-    }
-    for (int at = threadIdx.x; at < counts[CANDIDATES]; at += blockDim.x) {
+    if (threadIdx.x) return;
+    starter_first[counts[GROUPS]] = found;
+    counts[STARTERS] = found;
+    counts[STARTER_STRIDE] = (most + 62) / 64 + 1;  // a group may begin anywhere in a word
+}
+
+// One thread a candidate: the starters, which are the first of their group; its best is one whatever its score.
+extern "C" __global__ void __launch_bounds__(128)
+    ppi_starters(const int* starter_count, const int* starter_first, const int* group_first, const int* sorted_group,
+                 int* starter, const int* counts) {
+    for (int at = first_thread(); at < counts[CANDIDATES]; at += all_threads()) {
         const int g = sorted_group[at], place = at - group_first[g];
         if (place < starter_count[g]) starter[starter_first[g] + place] = at;
     }

@@ -1,7 +1,13 @@
 // A picture's way into the network in one pass: letterbox, normalise, planes. Preprocessor in geometry.py is the
 // specification: bilinear in float with half-pixel centres, red, green and blue planes, zeros right and below.
+//
+// Bandwidth is the aim, so instructions count: rows are worked out once a block, columns once for four pixels, six
+// bytes are three words, and a byte becomes a float by a permutation.
 #include "common.cuh"
 
+#define TILE_X 32
+#define TILE_Y 32
+#define THREADS_Y 8
 #define SHIFTED 0x4b000000u  // the float 2^23: with a byte in its last bits it is 2^23 + byte
 #define TWO_TO_23 8388608.0f
 
@@ -14,9 +20,9 @@ __device__ __forceinline__ Rgb mix(Rgb a, Rgb b, float share) {
     return {mix(a.r, b.r, share), mix(a.g, b.g, share), mix(a.b, b.b, share)};
 }
 
-// Between which two source pixels a target pixel's centre lies: `first` and the next one, and how near the latter.
-struct Between {
-    int first;
+// Between which two source pixels a target pixel's centre lies, and how near to the latter.
+struct __align__(16) Between {
+    int first, next;
     float share;
 };
 
@@ -27,41 +33,61 @@ __device__ __forceinline__ Between between(int at, int source, int target, float
     int rest = centre - first * twice;
     if (rest < 0) --first, rest += twice;
     if (rest >= twice) ++first, rest -= twice;
-    if (first < 0) return {0, 0};
-    if (first > source - 2) return {max(source - 2, 0), source > 1 ? 1.0f : 0.0f};
-    return {first, rest * half_per_target};
+    if (first < 0) first = rest = 0;
+    if (first >= source - 1) first = source - 1, rest = 0;
+    return {first, min(first + 1, source - 1), rest * half_per_target};
 }
 
 // --- pictures of blue, green and red bytes --------------------------------------------------------------------
 
 struct Bgr {
-    const u8 *begin, *end;
+    const u8* image;
+    const u32* words;  // aligned, at or before the picture's beginning
+    u32 skipped, first_word, last_word;  // bytes before the picture; from which words on three are its own
     int width;
 
-    // Two neighbouring pixels, six bytes, read as aligned words where all of these are the picture's own.
-    __device__ __forceinline__ uint2 pair(const u8* p, bool alone) const {
-        const u32 skip = size_t(p) & 3;
-        const u8* word = p - skip;
-        if (word < begin || word + 12 > end) {
-            const u8* q = alone ? p : p + 3;
-            return make_uint2(p[0] | p[1] << 8 | p[2] << 16 | u32(q[0]) << 24, q[1] | q[2] << 8);
-        }
-        const u32 a = __ldg((const u32*)word), b = __ldg((const u32*)word + 1), c = __ldg((const u32*)word + 2);
-        return make_uint2(__funnelshift_r(a, b, 8 * skip), __funnelshift_r(b, c, 8 * skip));
+    __device__ __forceinline__ Bgr(const u8* image, int height, int width) : image(image), width(width) {
+        skipped = size_t(image) & 3;
+        words = (const u32*)(image - skipped);
+        first_word = skipped ? 1 : 0;
+        const u32 end = (skipped + 3u * height * width) / 4;
+        last_word = end > 2 ? end - 2 : 0;
     }
 
     __device__ __forceinline__ static float byte(u32 word, u32 place) {
         return __uint_as_float(__byte_perm(word, SHIFTED, 0x7440 | place));
     }
 
-    // Between pixels `x.first` and the next of a row.
-    __device__ __forceinline__ Rgb row(int y, Between x) const {
-        const uint2 two = pair(begin + (size_t(y) * width + x.first) * 3, width == 1);
-        const Rgb left = {byte(two.x, 2), byte(two.x, 1), byte(two.x, 0)};
-        const Rgb right = {byte(two.y, 1), byte(two.y, 0), byte(two.x, 3)};
-        return {fmaf(right.r - left.r, x.share, left.r - TWO_TO_23),
-                fmaf(right.g - left.g, x.share, left.g - TWO_TO_23),
-                fmaf(right.b - left.b, x.share, left.b - TWO_TO_23)};
+    // Two neighbouring pixels, six bytes.
+    __device__ __forceinline__ static uint2 pair(const u32* word, u32 shift) {
+        const u32 a = __ldg(word), b = __ldg(word + 1), c = __ldg(word + 2);
+        return make_uint2(__funnelshift_r(a, b, shift), __funnelshift_r(b, c, shift));
+    }
+    __device__ __forceinline__ static uint2 pair(const u8* p, const u8* q) {
+        return make_uint2(p[0] | p[1] << 8 | p[2] << 16 | u32(q[0]) << 24, q[1] | q[2] << 8);
+    }
+
+    __device__ __forceinline__ static Rgb mixed(uint2 pair, float share) {
+        const Rgb left = {byte(pair.x, 2), byte(pair.x, 1), byte(pair.x, 0)};
+        const Rgb right = {byte(pair.y, 1), byte(pair.y, 0), byte(pair.x, 3)};
+        return {fmaf(right.r - left.r, share, left.r - TWO_TO_23), fmaf(right.g - left.g, share, left.g - TWO_TO_23),
+                fmaf(right.b - left.b, share, left.b - TWO_TO_23)};
+    }
+
+    // Between four pixels; the second of a row that has no second one has no share.
+    __device__ __forceinline__ Rgb operator()(Between y, Between x) const {
+        const u32 upper = 3u * (y.first * width + x.first) + skipped, lower = 3u * (y.next * width + x.first) + skipped;
+        uint2 above, below;
+        if (upper / 4 >= first_word && lower / 4 < last_word) {
+            above = pair(words + upper / 4, 8 * (upper & 3));
+            below = pair(words + lower / 4, 8 * (lower & 3));
+        } else {
+            const u8 *p = image + (upper - skipped), *q = image + (lower - skipped);
+            const int step = 3 * (x.next - x.first);
+            above = pair(p, p + step);
+            below = pair(q, q + step);
+        }
+        return mix(mixed(above, x.share), mixed(below, x.share), y.share);
     }
 };
 
@@ -70,6 +96,9 @@ struct Bgr {
 struct Nv12 {
     const u8 *luma, *chroma;
     int width;
+
+    __device__ __forceinline__ Nv12(const u8* image, int height, int width)
+        : luma(image), chroma(image + size_t(height) * width), width(width) {}
 
     // BT.601 in fixed point, to the same bytes as OpenCV.
     __device__ __forceinline__ Rgb pixel(int y, int x) const {
@@ -81,8 +110,9 @@ struct Nv12 {
 
     __device__ __forceinline__ static float level(int fixed) { return min(max(fixed >> 20, 0), 255); }
 
-    __device__ __forceinline__ Rgb row(int y, Between x) const {
-        return mix(pixel(y, x.first), pixel(y, min(x.first + 1, width - 1)), x.share);
+    __device__ __forceinline__ Rgb operator()(Between y, Between x) const {
+        return mix(mix(pixel(y.first, x.first), pixel(y.first, x.next), x.share),
+                   mix(pixel(y.next, x.first), pixel(y.next, x.next), x.share), y.share);
     }
 };
 
@@ -93,39 +123,51 @@ struct Sizes {
 };
 
 template <class Picture, class T>
-__device__ void preprocess(Picture picture, T* planes, Sizes size, Rgb gain, Rgb offset) {
-    const float across = 0.5f / size.width, down = 0.5f / size.height;
+__device__ __forceinline__ void tile(const Picture& picture, const Between* rows, T* planes, Sizes size, Rgb gain,
+                                     Rgb offset, int x, int first_y) {
+    if (x >= size.canvas_width) return;
     const size_t plane = size_t(size.canvas_height) * size.canvas_width;
-    for (int y = blockIdx.y * blockDim.y + threadIdx.y; y < size.canvas_height; y += gridDim.y * blockDim.y) {
-        const Between row = between(y, size.source_height, size.height, down);
-        for (int x = blockIdx.x * blockDim.x + threadIdx.x; x < size.canvas_width; x += gridDim.x * blockDim.x) {
-            Rgb value = {0, 0, 0};
-            if (y < size.height && x < size.width) {
-                const Between column = between(x, size.source_width, size.width, across);
-                const int below = min(row.first + 1, size.source_height - 1);
-                value = mix(picture.row(row.first, column), picture.row(below, column), row.share);
-                value = {fmaf(value.r, gain.r, -offset.r), fmaf(value.g, gain.g, -offset.g),
-                         fmaf(value.b, gain.b, -offset.b)};
-            }
-            T* out = planes + size_t(y) * size.canvas_width + x;
-            store(out, value.r);
-            store(out + plane, value.g);
-            store(out + 2 * plane, value.b);
+    const Between column = between(x, size.source_width, size.width, 0.5f / size.width);
+    T* out = planes + size_t(first_y + threadIdx.y) * size.canvas_width + x;
+    for (int i = threadIdx.y; i < TILE_Y && first_y + i < size.canvas_height; i += THREADS_Y) {
+        Rgb value = {0, 0, 0};
+        if (x < size.width && first_y + i < size.height) {
+            value = picture(rows[i], column);
+            value = {fmaf(value.r, gain.r, offset.r), fmaf(value.g, gain.g, offset.g),
+                     fmaf(value.b, gain.b, offset.b)};
         }
+        store(out, value.r);
+        store(out + plane, value.g);
+        store(out + 2 * plane, value.b);
+        out += THREADS_Y * size.canvas_width;
     }
 }
 
-#define KERNEL(name, T, picture)                                                                                   \
-    extern "C" __global__ void __launch_bounds__(256) name(                                                        \
+template <class Picture, class T>
+__device__ __forceinline__ void preprocess(const Picture& picture, Between* rows, T* planes, Sizes size, Rgb gain,
+                                           Rgb offset) {
+    const int thread = threadIdx.y * TILE_X + threadIdx.x;
+    for (int y = blockIdx.y * TILE_Y; y < size.canvas_height; y += gridDim.y * TILE_Y) {
+        if (thread < TILE_Y) rows[thread] = between(y + thread, size.source_height, size.height, 0.5f / size.height);
+        __syncthreads();
+        for (int x = blockIdx.x * TILE_X; x < size.canvas_width; x += gridDim.x * TILE_X)
+            tile(picture, rows, planes, size, gain, offset, x + threadIdx.x, y);
+        __syncthreads();
+    }
+}
+
+#define KERNEL(name, Picture, T)                                                                                   \
+    extern "C" __global__ void __launch_bounds__(TILE_X* THREADS_Y) name(                                          \
         const u8* image, T* planes, int source_height, int source_width, int height, int width, int canvas_height, \
         int canvas_width, float gain_r, float gain_g, float gain_b, float offset_r, float offset_g,                \
         float offset_b) {                                                                                          \
-        const size_t pixels = size_t(source_height) * source_width;                                                \
+        __shared__ Between rows[TILE_Y];                                                                           \
         const Sizes size = {source_height, source_width, height, width, canvas_height, canvas_width};              \
-        preprocess(picture, planes, size, {gain_r, gain_g, gain_b}, {offset_r, offset_g, offset_b});               \
+        const Rgb gain = {gain_r, gain_g, gain_b}, offset = {offset_r, offset_g, offset_b};                        \
+        preprocess(Picture(image, source_height, source_width), rows, planes, size, gain, offset);                 \
     }
 
-KERNEL(bgr_float, float, (Bgr{image, image + 3 * pixels, source_width}))
-KERNEL(bgr_half, half16, (Bgr{image, image + 3 * pixels, source_width}))
-KERNEL(nv12_float, float, (Nv12{image, image + pixels, source_width}))
-KERNEL(nv12_half, half16, (Nv12{image, image + pixels, source_width}))
+KERNEL(bgr_float, Bgr, float)
+KERNEL(bgr_half, Bgr, half16)
+KERNEL(nv12_float, Nv12, float)
+KERNEL(nv12_half, Nv12, half16)

@@ -21,7 +21,7 @@ KERNELS = {
     for pixels in ("bgr", "nv12")
     for name, dtype in (("float", np.float32), ("half", np.float16))
 }
-BLOCK = 32, 8
+BLOCK, TILE = (32, 8), (32, 32)
 
 
 class GpuPreprocessor:
@@ -30,7 +30,7 @@ class GpuPreprocessor:
     def __init__(self, gpu: Gpu, spec: InputSpec, dtype: DTypeLike = np.float32) -> None:
         self._gpu = gpu
         self._gain = [float(1 / (255 * s)) for s in spec.std]
-        self._offset = [m / s for m, s in zip(spec.mean, spec.std, strict=True)]
+        self._offset = [-m / s for m, s in zip(spec.mean, spec.std, strict=True)]
         self._canvas = gpu.empty((1, 3, spec.height, spec.width), dtype)
 
     def __call__(self, image: DeviceArray, box: Letterbox) -> DeviceArray:
@@ -48,7 +48,7 @@ class GpuPreprocessor:
                 f"the picture is {image.dtype} of shape {image.shape}; expected uint8 {expected}"
             )
         canvas = self._canvas
-        grid = [blocks(side, threads) for side, threads in zip(canvas.shape[:1:-1], BLOCK, strict=True)]
+        grid = [blocks(side, length) for side, length in zip(canvas.shape[:1:-1], TILE, strict=True)]
         sizes = *box.source, *box.size, *canvas.shape[2:]
         kernel = KERNELS[pixels, canvas.dtype]
         self._gpu.launch(kernel, grid, BLOCK, image, canvas, *sizes, *self._gain, *self._offset)

@@ -108,6 +108,7 @@ __device__ int resolve_unmarked(int count, End end, Near near, u64* gone, int* k
     int found = 0;
     for (int item = 0; item < count; ++item) {
         if (gone[item / 64] >> (item % 64) & 1) continue;
+        __syncthreads();  // nobody reads what is written now
         if (!threadIdx.x) kept_items[found] = item;
         ++found;
         const int last = end(item);

@@ -21,6 +21,7 @@
 #define __host__
 #define __forceinline__ inline
 #define __launch_bounds__(...)
+#define __align__(n) alignas(n)
 #define __constant__ static
 #ifdef __SANITIZE_ADDRESS__
 #define __shared__ static  // with red zones around it; blocks run in sequence, so one copy is enough

@@ -17,6 +17,8 @@ from wholebody.runtime.errors import BackendError
 from wholebody.runtime.gpu import Gpu
 from wholebody.runtime.spec import CropInput, InputSpec
 
+Printed = pytest.CaptureFixture[str]
+
 
 class Event:
     def since(self, earlier: Event) -> float:
