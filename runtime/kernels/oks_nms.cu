@@ -55,7 +55,8 @@ extern "C" __global__ void __launch_bounds__(128)
 extern "C" __global__ void __launch_bounds__(1024, 1)
     oks_resolve(const u64* mask, const int* order, int* kept, int people, int stride) {
     __shared__ u64 gone[WORDS];
-    const int found = resolve(people, mask, stride, [=](int) { return people; }, gone, kept);
-    for (int i = threadIdx.x; i < found; i += blockDim.x) kept[i] = order[kept[i]];
+    auto end = [=](int) { return people; };
+    auto keep = [=](int row, int place) { kept[place] = order[row]; };
+    const int found = resolve(0, people, mask, stride, end, gone, keep);
     if (!threadIdx.x) kept[people] = found;
 }

@@ -46,7 +46,9 @@ extern "C" __global__ void __launch_bounds__(256)
 
 extern "C" __global__ void __launch_bounds__(1024, 1) nms_resolve(const u64* mask, int* kept, int* counts, int stride) {
     __shared__ u64 gone[WORDS];
-    const int count = counts[0], found = resolve(count, mask, stride, [=](int) { return count; }, gone, kept);
+    const int count = counts[0];
+    auto end = [=](int) { return count; };
+    const int found = resolve(0, count, mask, stride, end, gone, [=](int item, int place) { kept[place] = item; });
     if (!threadIdx.x) counts[1] = found;
 }
 

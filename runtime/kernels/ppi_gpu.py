@@ -33,7 +33,7 @@ OVERLAP = (
 )
 SORTED = "sorted_pose sorted_score sorted_group"
 
-# By one block, a warp or a thread for each candidate, tiles of pairs of them, or a block for each person.
+# By one block, a warp or thread for each candidate, tiles of pairs of them, a block for each group or person.
 GROUPS = {
     "ppi_select": ("block", "scores pose score counts proposals classes score_th"),
     "ppi_boxes": (
@@ -44,7 +44,7 @@ GROUPS = {
     "ppi_rank_items": ("warp", "item_score item_first box order item_box counts"),
     "ppi_near_items": ("tile", f"{OVERLAP} counts"),
     "ppi_resolve_items": ("block", f"{OVERLAP} leaders counts"),
-    "ppi_assign": ("thread", f"{OVERLAP} leaders group_of_item group_size counts"),
+    "ppi_assign": ("warp", f"{OVERLAP} leaders group_of_item group_size counts"),
     "ppi_group_starts": ("block", "group_size group_first cursor counts"),
     "ppi_scatter": ("thread", "item group_of_item cursor bucket bucket_group counts"),
     "ppi_sort": (
@@ -60,10 +60,10 @@ MODES = {
         "pose3d sorted_pose sorted_group starter starter_first mask room counts joints th_pose3D",
     ),
     "ppi_resolve_starters": (
-        "block",
-        "pose3d sorted_pose sorted_group group_first starter starter_first mask room head head_first"
-        " mode_score counts joints th_pose3D",
+        "group",
+        "pose3d sorted_pose sorted_group starter starter_first mask room head_bits counts joints th_pose3D",
     ),
+    "ppi_heads": ("block", "head_bits starter sorted_group group_first head head_first mode_score counts"),
     "ppi_mode_scores": ("tile", f"pose3d {SORTED} group_first head mode_score counts joints th_pose3D"),
     "ppi_people": (
         "block",
@@ -116,15 +116,17 @@ class GpuPpi:
             raise ValueError(f"{proposals} proposals of {classes} classes are more than {MOST} candidates")
         self._gpu, self._options = gpu, options
         self._found = DetectionRows(gpu, part, options.K, most)
-        self._sizes = gpu.empty((2, most), np.int32)
+        words, ints = most // 64 + 1, most // 2 + 1  # 8 bytes each
+        self._zeros = gpu.empty(words + 2 * ints, np.uint64)
         room = min(room, most * (-(-most // 64) + 1))
         self._values: dict[str, Any] = {
             **{name: gpu.empty(most + 1, kind) for names, kind in ARRAYS.items() for name in names.split()},
             **{name: gpu.empty((most, 4), np.float32) for name in ("box", "item_box")},
             **_numbers(part, options, classes),
             "counts": gpu.empty(8, np.int32),
-            "group_size": self._sizes[:1],
-            "starter_count": self._sizes[1:],
+            "head_bits": self._zeros[:words],
+            "group_size": self._zeros[words : words + ints],
+            "starter_count": self._zeros[words + ints :],
             "mask": gpu.empty(room, np.uint64),
             "room": room,
             "rows": self._found.rows,
@@ -134,6 +136,7 @@ class GpuPpi:
             "warp": ((blocks(most * 32, 128, 2048),), (128,)),
             "thread": ((blocks(most, 128),), (128,)),
             "tile": ((8, blocks(most, 32, 256)), (256,)),
+            "group": ((blocks(most, 1, 264),), (1024,)),
             "person": ((blocks(most, 1, 512),), (256,)),
         }
 
@@ -165,7 +168,7 @@ class GpuPpi:
             "last_x": width - 1,
             "last_y": height - 1,
         }
-        self._gpu.fill(self._sizes)
+        self._gpu.fill(self._zeros)
         for kernel, by, names in LAUNCHES:
             self._gpu.launch(kernel, *self._shapes[by], *(values[name] for name in names))
         return self._found

@@ -153,28 +153,32 @@ extern "C" __global__ void __launch_bounds__(1024, 1)
     const Overlap near = OVERLAP;
     const int items = counts[ITEMS], stride = (items + 63) / 64;
     auto end = [=](int) { return items; };
-    const int found = has_room(items, stride, room) ? resolve(items, mask, stride, end, gone, leaders)
-                                                    : resolve_unmarked(items, end, near, gone, leaders);
+    auto keep = [=](int place, int g) { leaders[g] = place; };
+    const int found = has_room(items, stride, room) ? resolve(0, items, mask, stride, end, gone, keep)
+                                                    : resolve_unmarked(0, items, end, near, gone, keep);
     if (!threadIdx.x) counts[GROUPS] = found;
 }
 
-// One thread an item: its group is that of the first leader it overlaps.
+// One warp an item: its group is that of the first leader it overlaps; a lane looks at every 32nd leader.
 extern "C" __global__ void __launch_bounds__(128)
     ppi_assign(OVERLAP_ARGUMENTS, const u64* mask, int room, const int* leaders, int* group_of_item, int* group_size,
                const int* counts) {
     const Overlap near = OVERLAP;
-    const int items = counts[ITEMS], stride = (items + 63) / 64;
+    const int items = counts[ITEMS], stride = (items + 63) / 64, lane = threadIdx.x % 32;
     const bool marked = has_room(items, stride, room);
-    for (int place = first_thread(); place < items; place += all_threads()) {
-        int g = 0;
-        for (;; ++g) {
-            const int leader = leaders[g];
-            if (leader == place) break;
-            if (marked ? mask[size_t(leader) * stride + place / 64 - leader / 64] >> (place % 64) & 1
-                       : near(leader, place))
-                break;
+    for (int place = first_warp(); place < items; place += all_warps()) {
+        u32 hits = 0;
+        int first = 0;
+        for (; !hits; first += 32) {
+            const int g = first + lane, leader = g < counts[GROUPS] ? leaders[g] : items;
+            bool hit = leader == place;
+            if (leader < place)
+                hit = marked ? mask[size_t(leader) * stride + place / 64 - leader / 64] >> (place % 64) & 1
+                             : near(leader, place);
+            hits = __ballot_sync(FULL, hit);
         }
-        const int t = order[place];
+        if (lane) continue;
+        const int g = first - 32 + __ffs(hits) - 1, t = order[place];
         group_of_item[t] = g;
         atomicAdd(group_size + g, item_first[t + 1] - item_first[t]);
     }

@@ -75,21 +75,43 @@ extern "C" __global__ void __launch_bounds__(256, 2)
     }
 }
 
-// One block: the starters that begin a mode, and the first one of each group.
+// One block a group: which starters begin a mode, a bit each.
 extern "C" __global__ void __launch_bounds__(1024, 1)
-    ppi_resolve_starters(const float* pose3d, const int* sorted_pose, const int* sorted_group, const int* group_first,
-                         const int* starter, const int* starter_first, const u64* mask, int room, int* head,
-                         int* head_first, double* mode_score, int* counts, int joints, float th_pose3d) {
+    ppi_resolve_starters(const float* pose3d, const int* sorted_pose, const int* sorted_group, const int* starter,
+                         const int* starter_first, const u64* mask, int room, u64* head_bits, const int* counts,
+                         int joints, float th_pose3d) {
     __shared__ u64 gone[WORDS];
     const StarterEnd end = {starter, sorted_group, starter_first};
-    const int starters = counts[STARTERS], stride = counts[STARTER_STRIDE];
+    const int stride = counts[STARTER_STRIDE];
+    const bool marked = has_room(counts[STARTERS], stride, room);
     auto near = [=](int a, int b) {
         const size_t size = 3 * joints;
         return mean_distance(pose3d + sorted_pose[starter[a]] * size, pose3d + sorted_pose[starter[b]] * size,
                              joints) < th_pose3d;
     };
-    const int found = has_room(starters, stride, room) ? resolve(starters, mask, stride, end, gone, head)
-                                                       : resolve_unmarked(starters, end, near, gone, head);
+    auto keep = [=](int s, int) { atomicOr(head_bits + s / 64, 1ull << (s % 64)); };
+    for (int g = blockIdx.x; g < counts[GROUPS]; g += gridDim.x) {
+        const int begin = starter_first[g], last = starter_first[g + 1];
+        if (marked)
+            resolve(begin, last, mask, stride, end, gone, keep);
+        else
+            resolve_unmarked(begin, last, end, near, gone, keep);
+    }
+}
+
+// One block: the heads, group after group, and the first one of each group.
+extern "C" __global__ void __launch_bounds__(1024, 1)
+    ppi_heads(const u64* head_bits, const int* starter, const int* sorted_group, const int* group_first, int* head,
+              int* head_first, double* mode_score, int* counts) {
+    const int starters = counts[STARTERS];
+    int found = 0, here;
+    for (int first = 0; first * 64 < starters; first += blockDim.x) {
+        const int word = first + threadIdx.x;
+        u64 bits = word * 64 < starters ? head_bits[word] : 0;
+        int place = found + sum_before(__popcll(bits), &here);
+        for (; bits; bits &= bits - 1) head[place++] = word * 64 + __ffsll(bits) - 1;
+        found += here;
+    }
     __syncthreads();
     for (int h = threadIdx.x; h < found; h += blockDim.x) {
         const int at = starter[head[h]], g = sorted_group[at];

@@ -59,39 +59,41 @@ __device__ __forceinline__ u64 keep_of_word(u64 open, u64 near_low, u64 near_hig
     return kept;
 }
 
-// The kept items in order, by one block of 1,024 threads; answers with their number. `end(r)` is where the columns
-// of row r end, `gone` shared memory of WORDS.
-template <class End>
-__device__ int resolve(int count, const u64* mask, int stride, End end, u64* gone, int* kept_items) {
+// Which of the items begin .. last - 1 are kept, by one block of 1,024 threads; answers with their number. `keep` is
+// called with each and its place among them, by some thread, `end(r)` is where the columns of row r end, `gone` is
+// shared memory of WORDS.
+template <class End, class Keep>
+__device__ int resolve(int begin, int last, const u64* mask, int stride, End end, u64* gone, Keep keep) {
     __shared__ u64 kept_word;
-    const int lane = threadIdx.x % 32, row = threadIdx.x / 16;
-    for (int w = threadIdx.x; w * 64 < count; w += blockDim.x) gone[w] = 0;
+    const int lane = threadIdx.x % 32, row = threadIdx.x / 16, first_word = begin / 64;
+    for (int w = threadIdx.x; (first_word + w) * 64 < last; w += blockDim.x) gone[w] = 0;
     __syncthreads();
     int found = 0;
     u64 low = 0, high = 0;
-    if (threadIdx.x < 32) {
-        low = lane < count ? mask[size_t(lane) * stride] : 0;
-        high = lane + 32 < count ? mask[size_t(lane + 32) * stride] : 0;
-    }
-    for (int first = 0, word = 0; first < count; first += 64, ++word) {
+    for (int word = first_word; word * 64 < last; ++word) {
+        const int first = word * 64;
         if (threadIdx.x < 32) {
-            const int there = count - first;
-            const u64 open = ~gone[word] & (there < 64 ? (1ull << there) - 1 : ~0ull);
+            if (word == first_word) {
+                low = first + lane < last ? mask[size_t(first + lane) * stride] : 0;
+                high = first + lane + 32 < last ? mask[size_t(first + lane + 32) * stride] : 0;
+            }
+            u64 open = ~gone[word - first_word];
+            if (last - first < 64) open &= (1ull << (last - first)) - 1;
+            if (begin > first) open &= ~0ull << (begin - first);
             const u64 kept = keep_of_word(open, low, high, lane);
             if (!lane) kept_word = kept;
             const int next = first + 64 + lane;  // on its way while the others work
-            low = next < count ? mask[size_t(next) * stride] : 0;
-            high = next + 32 < count ? mask[size_t(next + 32) * stride] : 0;
+            low = next < last ? mask[size_t(next) * stride] : 0;
+            high = next + 32 < last ? mask[size_t(next + 32) * stride] : 0;
         }
         __syncthreads();
         const u64 kept = kept_word;
         if (kept >> row & 1) {
-            const int item = first + row;
-            if (threadIdx.x % 16 == 0) kept_items[found + __popcll(kept & ((1ull << row) - 1))] = item;
-            const int words = (end(item) - 1) / 64 - word;
+            const int item = first + row, words = (end(item) - 1) / 64 - word;
+            if (threadIdx.x % 16 == 0) keep(item, found + __popcll(kept & ((1ull << row) - 1)));
             for (int w = 1 + threadIdx.x % 16; w <= words; w += 16) {
                 const u64 bits = mask[size_t(item) * stride + w];
-                if (bits) atomicOr(&gone[word + w], bits);
+                if (bits) atomicOr(&gone[word - first_word + w], bits);
             }
         }
         found += __popcll(kept);
@@ -101,19 +103,20 @@ __device__ int resolve(int count, const u64* mask, int stride, End end, u64* gon
 }
 
 // The same where the mask had no room: what is near is found when it is needed.
-template <class End, class Near>
-__device__ int resolve_unmarked(int count, End end, Near near, u64* gone, int* kept_items) {
-    for (int w = threadIdx.x; w * 64 < count; w += blockDim.x) gone[w] = 0;
+template <class End, class Near, class Keep>
+__device__ int resolve_unmarked(int begin, int last, End end, Near near, u64* gone, Keep keep) {
+    const int first_word = begin / 64;
+    for (int w = threadIdx.x; (first_word + w) * 64 < last; w += blockDim.x) gone[w] = 0;
     __syncthreads();
     int found = 0;
-    for (int item = 0; item < count; ++item) {
-        if (gone[item / 64] >> (item % 64) & 1) continue;
+    for (int item = begin; item < last; ++item) {
+        if (gone[item / 64 - first_word] >> (item % 64) & 1) continue;
         __syncthreads();  // nobody reads what is written now
-        if (!threadIdx.x) kept_items[found] = item;
+        if (!threadIdx.x) keep(item, found);
         ++found;
-        const int last = end(item);
-        for (int c = item + 1 + threadIdx.x; c < last; c += blockDim.x)
-            if (near(item, c)) atomicOr(&gone[c / 64], 1ull << (c % 64));
+        const int stop = end(item);
+        for (int c = item + 1 + threadIdx.x; c < stop; c += blockDim.x)
+            if (near(item, c)) atomicOr(&gone[c / 64 - first_word], 1ull << (c % 64));
         __syncthreads();
     }
     return found;
