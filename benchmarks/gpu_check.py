@@ -9,11 +9,9 @@ call from Python until the GPU is done.
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import subprocess
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable
@@ -35,8 +33,6 @@ from wholebody.runtime.errors import BackendError
 
 SOURCES = ("simcc", "heatmap", "preprocess", "crop", "pose_nms", "oks_nms", "ppi_groups", "ppi_modes")
 LAUNCHES, REPEATS = 32, 30  # in a graph that is timed, and how often it is
-THREADS, FRAMES = 8, 1000
-LONG = 100_000  # frames in a row, during which memory must not grow
 SANITIZER_SECONDS = 90
 MODULE = "wholebody.benchmarks.gpu_check"
 
@@ -103,15 +99,10 @@ def _everything(report: Report, gpu: AnyGpu) -> None:
         report.check(work.name, work.check)
         report.check(f"time of {work.name}", partial(_time, report, gpu, work, bandwidth))
     if isinstance(gpu, Cuda):
-        report.check(
-            f"{THREADS} threads of {FRAMES} frames, a stream each", lambda: _threads(gpu, alone=True)
-        )
-        report.check(f"{THREADS} threads of {FRAMES} frames, one stream", lambda: _threads(gpu, alone=False))
-        report.check(f"memory over {LONG} frames", lambda: _memory(gpu))
-        report.check("the end of a process", _end_of_process)
-        report.check("a process forked from this one", lambda: _fork(gpu))
+        for name, endure in endurance(gpu).items():
+            report.check(name, endure)
     else:
-        report.leave_out("threads, memory, the end of a process and forks: they need pycuda")
+        report.leave_out("threads, memory, forks, errors and the end of a process: they need pycuda")
 
 
 # --- the machine --------------------------------------------------------------------------------------------
@@ -224,107 +215,6 @@ def _on_the_clock(gpu: AnyGpu, run: Callable[[], Any]) -> Any:
         gpu.synchronize()
         times.append((time.perf_counter() - began) * 1e6)
     return np.array(times)
-
-
-# --- threads, memory, processes -----------------------------------------------------------------------------
-
-
-def _threads(gpu: Cuda, *, alone: bool) -> str:
-    """Each thread makes its own work, on a stream of its own or all on one, and checks it now and then."""
-    errors: list[BaseException] = []
-
-    def frames(number: int) -> None:
-        try:
-            mine = Cuda(gpu.device) if alone else gpu
-            works = [work for i, work in enumerate(small(mine)) if i % THREADS == number]
-            for frame in range(FRAMES):
-                work = works[frame % len(works)]
-                work.runs[0]()
-                if frame % 50 == number:
-                    work.check()
-        except BaseException as error:
-            errors.append(error)
-
-    began = time.perf_counter()
-    threads = [threading.Thread(target=frames, args=(i,)) for i in range(THREADS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    gpu.synchronize()
-    if errors:
-        raise errors[0]
-    return f"passed in {time.perf_counter() - began:.1f} s"
-
-
-def _memory(gpu: Cuda) -> str:
-    works = list(small(gpu))
-    before = None
-    for frame in range(LONG):
-        if frame == LONG // 10:
-            gpu.synchronize()
-            before = gpu.free_memory(), _resident()
-        works[frame % len(works)].runs[0]()
-        if frame % 1000 == 0:
-            gpu.synchronize()
-    gpu.synchronize()
-    assert before is not None
-    on_gpu, on_host = before[0] - gpu.free_memory(), _resident() - before[1]
-    assert on_gpu <= 0, f"{on_gpu} bytes more are in use on the GPU"
-    assert on_host < 4 << 20, f"{on_host} bytes more are in use on the host"
-    return f"{on_gpu} bytes more on the GPU, {on_host} on the host"
-
-
-def _resident() -> int:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
-
-
-END = """
-import threading, numpy as np
-from wholebody.runtime.cuda import Cuda
-from wholebody.runtime.kernels.simcc_gpu import SimccDecoder
-kept = []
-def work():
-    cuda = Cuda()
-    decode = SimccDecoder(cuda, 2, 17, 2.0)
-    on_gpu = cuda.upload(np.ones((2, 17, 64), np.float32))
-    decode(on_gpu, on_gpu)
-    with cuda.capture() as graph:
-        decode(on_gpu, on_gpu)
-    graph.launch()
-    kept.extend([cuda, decode, on_gpu, graph, cuda.event(), cuda.pinned(10, np.float32)])
-thread = threading.Thread(target=work)
-thread.start()
-thread.join()
-work()
-kept[1] = None
-"""
-
-
-def _end_of_process() -> str:
-    """A process that lets go of nothing, made on a thread that is gone and on its own: it ends in silence."""
-    done = subprocess.run([sys.executable, "-c", END], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, f"status {done.returncode}: {done.stderr[-600:]}"
-    assert not done.stderr, done.stderr[-600:]
-    return "passed"
-
-
-def _fork(gpu: Cuda) -> str:
-    reader, writer = os.pipe()
-    child = os.fork()
-    if not child:
-        try:
-            gpu.empty(1, np.uint8)
-            answer = "no error"
-        except BackendError as error:
-            answer = str(error)
-        os.write(writer, answer.encode())
-        os._exit(0)
-    os.waitpid(child, 0)
-    answer = os.read(reader, 1000).decode()
-    assert "forked" in answer, answer
-    return answer
 
 
 # --- the compute sanitizer ----------------------------------------------------------------------------------

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import ctypes
-import importlib
 import math
-import os
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from wholebody.runtime.compiler import cubin
+from wholebody.runtime.cuda_context import PrimaryContext, call, library, primary_context
 from wholebody.runtime.errors import BackendError
 from wholebody.runtime.gpu import DeviceArray, Kernel
 
 __all__ = ["Cuda", "Event", "Graph"]
+
+NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING: no waiting for the default stream of others
+RELAXED = 2  # CU_STREAM_CAPTURE_MODE_RELAXED: other threads, and freed memory, do not spoil a capture
 
 
 class Cuda:
@@ -38,25 +39,22 @@ class Cuda:
     """
 
     def __init__(self, device: int = 0) -> None:
-        self._driver = _driver()
+        self._context = primary_context(device)
+        self._driver, gpu = self._context.driver, self._context.gpu
         self.device = device
-        gpu = _device(self._driver, device)
         self.name: str = gpu.name()
         self.capability: tuple[int, int] = gpu.compute_capability()
         self.arch = "sm_{}{}".format(*self.capability)
         self.memory: int = gpu.total_memory()
         version = self._driver.get_driver_version()
         self.driver = f"{version // 1000}.{version % 1000 // 10}"
-        self._process = os.getpid()
         self._turn = threading.RLock()
-        self._thread = threading.local()
-        self._context = _primary_context(device)
         self._kernels: dict[Kernel, Any] = {}
         self._modules: dict[str, Any] = {}
         self._own: list[Any] = [self._kernels, self._modules]
-        weakref.finalize(self, _drop, self._context, self._process, self._own)
+        weakref.finalize(self, self._context.drop, self._own)
         with self.active():
-            self._own.append(self._driver.Stream(_NON_BLOCKING))
+            self._own.append(self._driver.Stream(NON_BLOCKING))
         self._stream = ctypes.c_void_p(self.stream.handle)
 
     @property
@@ -72,37 +70,12 @@ class Cuda:
 
         Errors of the driver become BackendErrors.
         """
-        with self._turn, self._current():
+        with self._turn, self._context.current():
             yield
-
-    @contextmanager
-    def _current(self) -> Iterator[None]:
-        if getattr(self._thread, "inside", False):
-            yield
-            return
-        self._check_process()
-        self._context.push()
-        self._thread.inside = True
-        try:
-            yield
-        except self._driver.MemoryError as error:
-            raise BackendError(f"GPU {self.device} is out of memory: {_line(error)}") from error
-        except self._driver.Error as error:
-            raise BackendError(f"GPU {self.device} failed: {_line(error)}") from error
-        finally:
-            self._thread.inside = False
-            self._context.pop()
-
-    def _check_process(self) -> None:
-        if os.getpid() != self._process:
-            raise BackendError(
-                "CUDA was started before this process was forked and cannot be used in it: start processes "
-                "with multiprocessing's 'spawn', or load the student after the fork"
-            )
 
     def synchronize(self) -> None:
         """Wait until the stream is empty; other threads may go on filling it."""
-        with self._current():
+        with self._context.current():
             self.stream.synchronize()
 
     # --- memory -------------------------------------------------------------------------------------------
@@ -114,7 +87,7 @@ class Cuda:
         with self.active():
             allocation = self._driver.mem_alloc(max(1, math.prod(sides) * kind.itemsize))
         memory = _Memory(int(allocation))
-        weakref.finalize(memory, _drop, self._context, self._process, [allocation])
+        weakref.finalize(memory, self._context.drop, [allocation])
         return DeviceArray(memory.pointer, sides, kind, memory)
 
     def free_memory(self) -> int:
@@ -131,7 +104,7 @@ class Cuda:
         with self.active():
             locked = self._driver.pagelocked_empty(size, np.uint8)
         memory = (ctypes.c_uint8 * size).from_address(locked.ctypes.data)
-        weakref.finalize(memory, _drop, self._context, self._process, [locked])
+        weakref.finalize(memory, self._context.drop, [locked])
         return np.ndarray(sides, kind, buffer=memoryview(memory))
 
     def copy_in(self, host: NDArray[Any], to: DeviceArray) -> None:
@@ -222,7 +195,7 @@ class Cuda:
         """
         graph = Graph(self)
         with self.active():
-            _call("cuStreamBeginCapture_v2", self._stream, _RELAXED)
+            call("cuStreamBeginCapture_v2", self._stream, RELAXED)
             try:
                 yield graph
             except BaseException:
@@ -232,7 +205,7 @@ class Cuda:
 
     def _end_capture(self) -> ctypes.c_void_p:
         captured = ctypes.c_void_p()
-        _library().cuStreamEndCapture(self._stream, ctypes.byref(captured))  # null where something spoilt it
+        library().cuStreamEndCapture(self._stream, ctypes.byref(captured))  # null where something spoilt it
         return captured
 
 
@@ -241,16 +214,16 @@ class Event:
 
     def __init__(self, cuda: Cuda, mark: Any) -> None:
         self._cuda, self._mark = cuda, [mark]
-        weakref.finalize(self, _drop, cuda._context, cuda._process, self._mark)
+        weakref.finalize(self, cuda._context.drop, self._mark)
 
     def synchronize(self) -> None:
         """Wait until all that was asked for before it is done."""
-        with self._cuda._current():
+        with self._cuda._context.current():
             self._mark[0].synchronize()
 
     def since(self, earlier: Event) -> float:
         """Milliseconds on the GPU from an earlier event to this one, for which it waits."""
-        with self._cuda._current():
+        with self._cuda._context.current():
             self._mark[0].synchronize()
             milliseconds: float = self._mark[0].time_since(earlier._mark[0])
         return milliseconds
@@ -266,23 +239,16 @@ class Graph:
     def launch(self) -> None:
         """Ask for all of it once more, in the stream of its Cuda."""
         with self._cuda.active():
-            _call("cuGraphLaunch", self._handle, self._cuda._stream)
+            call("cuGraphLaunch", self._handle, self._cuda._stream)
 
     def _take(self, captured: ctypes.c_void_p) -> None:
         if not captured:
             raise BackendError("CUDA: no graph was captured, as something in it waited for the GPU")
         try:
-            _call("cuGraphInstantiateWithFlags", ctypes.byref(self._handle), captured, ctypes.c_ulonglong(0))
+            call("cuGraphInstantiateWithFlags", ctypes.byref(self._handle), captured, ctypes.c_ulonglong(0))
         finally:
-            _call("cuGraphDestroy", captured)
-        weakref.finalize(self, _destroy, self._cuda._context, self._handle)
-
-
-# --- pycuda, and the driver where pycuda has no name for it -------------------------------------------------
-
-_NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING: no waiting for the default stream of others
-_RELAXED = 2  # CU_STREAM_CAPTURE_MODE_RELAXED: other threads, and freed memory, do not spoil a capture
-_NO_GPU = "to run without one, use --backend onnxruntime"
+            call("cuGraphDestroy", captured)
+        weakref.finalize(self, self._cuda._context.drop, [_GraphHandle(self._handle, self._cuda._context)])
 
 
 class _Memory:
@@ -292,79 +258,15 @@ class _Memory:
         self.pointer = pointer
 
 
-def _driver() -> Any:
-    """pycuda.driver, initialised."""
-    try:
-        driver = importlib.import_module("pycuda.driver")  # no types, and on few machines
-    except ImportError as error:
-        if "libcuda" in str(error):
-            cure = "install the NVIDIA driver (in a container: --gpus all)"
-        else:
-            cure = "pip install pycuda, which needs CUDA's headers"
-        raise BackendError(f"pycuda cannot be imported ({_line(error)}): {cure}; {_NO_GPU}") from error
-    try:
-        driver.init()
-    except driver.Error as error:
-        raise BackendError(f"no GPU is found ({_line(error)}): see nvidia-smi; {_NO_GPU}") from error
-    return driver
+class _GraphHandle:
+    """A graph of the driver, destroyed with this."""
 
+    def __init__(self, handle: ctypes.c_void_p, context: PrimaryContext) -> None:
+        self._handle, self._context = handle, context
 
-def _device(driver: Any, number: int) -> Any:
-    count = driver.Device.count()
-    if not 0 <= number < count:
-        raise BackendError(f"GPU {number} is not there; allowed are 0 to {count - 1}")
-    return driver.Device(number)
-
-
-@cache
-def _primary_context(device: int) -> Any:
-    """Retained once for all of this process, and released at its end, after all that was made in it."""
-    context = _driver().Device(device).retain_primary_context()
-    weakref.finalize(_primary_context, _release, context, os.getpid())
-    return context
-
-
-def _release(context: Any, process: int) -> None:
-    if os.getpid() == process:
-        context.push()
-        context.detach()  # pycuda would do so too late, and as if the context were not the primary one
-
-
-@cache
-def _library() -> ctypes.CDLL:
-    return ctypes.CDLL("libcuda.so.1")
-
-
-def _call(function: str, *arguments: Any) -> None:
-    """A function of the driver that answers with a status; BackendError names what failed."""
-    status = getattr(_library(), function)(*arguments)
-    if status:
-        text = ctypes.c_char_p()
-        _library().cuGetErrorString(status, ctypes.byref(text))
-        raise BackendError(f"CUDA: {function} failed: {(text.value or b'unknown error').decode()}")
-
-
-def _drop(context: Any, process: int, own: list[Any]) -> None:
-    """Let go of pycuda's objects in their context, on whatever thread the last holder was."""
-    if os.getpid() != process:
-        return  # a fork's copies are not its own to free
-    context.push()
-    try:
-        while own:
-            thing = own.pop()
-            if isinstance(thing, dict):
-                thing.clear()
-            del thing  # before the context goes
-    finally:
-        context.pop()
-
-
-def _destroy(context: Any, graph: ctypes.c_void_p) -> None:
-    context.push()
-    try:
-        _call("cuGraphExecDestroy", graph)
-    finally:
-        context.pop()
+    def __del__(self) -> None:
+        if not self._context.lost:
+            library().cuGraphExecDestroy(self._handle)
 
 
 def _same(array: NDArray[Any] | DeviceArray, device: DeviceArray) -> None:
@@ -379,7 +281,3 @@ def _same(array: NDArray[Any] | DeviceArray, device: DeviceArray) -> None:
 def _three(sides: Sequence[int]) -> tuple[int, int, int]:
     x, y, z = (*sides, 1, 1)[:3]
     return x, y, z
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())

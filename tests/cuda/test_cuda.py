@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import gc
 import importlib.util
-import os
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +13,14 @@ import numpy as np
 import pytest
 
 from wholebody.runtime import cuda as module
+from wholebody.runtime import cuda_context
 from wholebody.runtime.cuda import Cuda
 from wholebody.runtime.errors import BackendError
 from wholebody.runtime.gpu import DeviceArray, Kernel, blocks
 
 
 @pytest.fixture
-def driver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def driver(monkeypatch: pytest.MonkeyPatch) -> Any:
     spec = importlib.util.spec_from_file_location("fake_driver", Path(__file__).with_name("fake_driver.py"))
     assert spec is not None
     assert spec.loader is not None
@@ -31,9 +30,8 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setitem(sys.modules, "pycuda", driver)
     monkeypatch.setitem(sys.modules, "pycuda.driver", driver)
     monkeypatch.setattr(module, "cubin", lambda file, arch: f"{file} for {arch}".encode())
-    module._primary_context.cache_clear()
-    yield driver
-    module._primary_context.cache_clear()
+    monkeypatch.setattr(cuda_context, "_contexts", {})
+    return driver
 
 
 def test_what_it_is(driver: Any) -> None:
@@ -139,13 +137,30 @@ def test_a_gpu_that_is_not_there(driver: Any) -> None:
         Cuda(1)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_forked_process(driver: Any) -> None:
+def test_a_forked_process(driver: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     cuda = Cuda()
-    cuda._process += 1
+    array = cuda.empty(3, np.float32)
+    monkeypatch.setattr(cuda_context.os, "getpid", lambda: -1)
     with pytest.raises(BackendError, match="before this process was forked"):
         cuda.synchronize()
+    del array
+    assert any(name.startswith("memory") for name in driver.live), "a fork frees what is not its own"
+
+
+def test_a_reset(driver: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[Any] = []
+    monkeypatch.setattr(cuda_context, "call", lambda *arguments: called.append(arguments))
+    cuda = Cuda()
+    array = cuda.empty(3, np.float32)
+    cuda_context.reset()
+    assert called == [("cuDevicePrimaryCtxReset_v2", 0)]
+    assert "context" not in driver.live
+    with pytest.raises(BackendError, match="GPU 0 was reset after an error: load the student again"):
+        cuda.fill(array)
+    del array, cuda
+    again = Cuda()
+    again.fill(again.empty(5, np.uint8))
+    assert driver.log == ["set 5"]
 
 
 def test_without_pycuda(monkeypatch: pytest.MonkeyPatch) -> None:
