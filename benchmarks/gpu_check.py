@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from wholebody.benchmarks.cupy_gpu import CupyGpu
+from wholebody.benchmarks.gpu_endurance import endurance
 from wholebody.benchmarks.gpu_kernels import Work, large, many, small
 from wholebody.benchmarks.json_file import write_json
 from wholebody.benchmarks.machine import Machine
