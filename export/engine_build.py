@@ -66,6 +66,12 @@ class EngineBuild:
         cache: the file of timings. Raises ArtefactError for an ONNX file that TensorRT cannot take,
         BackendError where an option or memory is missing.
         """
+        try:
+            return self._run(cache)
+        finally:  # in this order: TensorRT crashes where a network or its configuration outlives the builder
+            del self.config, self.network, self.builder
+
+    def _run(self, cache: Path) -> tuple[bytes, dict[str, Any]]:
         self._parse()
         self._configure()
         self._add_profile()
@@ -121,6 +127,8 @@ class EngineBuild:
     def _configure(self) -> None:
         options, config = self.options, self.config
         use_own_tactics(trt, config)
+        if hasattr(trt.PreviewFeature, "PROFILE_SHARING_0806"):
+            config.set_preview_feature(trt.PreviewFeature.PROFILE_SHARING_0806, True)
         config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # the sidecar tells precisions by layer
         if options.workspace is not None:
             config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, int(options.workspace * GIB))

@@ -18,7 +18,7 @@ from wholebody.runtime.errors import CheckpointError
 
 __all__ = ["BUNDLED", "PUBLISHED", "Published", "bundled", "bundled_source", "published"]
 
-BUNDLED = ("dope-mini",)
+BUNDLED = ("dope-mini", "dwpose-mini")
 
 OPENMMLAB = "https://download.openmmlab.com/mmpose/v1/projects/rtmposev1"
 HUGGING_FACE = "https://huggingface.co/yzd-v/DWPose/resolve/main"

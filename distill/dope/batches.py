@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -31,7 +32,7 @@ class Batch(NamedTuple):
 
     def normalised(self) -> Tensor:
         """(B, 3, H, W) float32 RGB as the network wants them."""
-        mean, deviation = (self.images.new_tensor(v, dtype=torch.float32) for v in (MEAN, STD))
+        mean, deviation = _statistics(self.images.device)
         pictures = (self.images.flip(3).float() / 255 - mean) / deviation
         return pictures.permute(0, 3, 1, 2)  # channels last in memory, where convolutions are quickest
 
@@ -45,6 +46,12 @@ class Batch(NamedTuple):
             t.to(device, non_blocking=True) for t in (self.images, self.keypoints, self.visible)
         )
         return Batch(images, to_device(self.truth, device), keypoints, visible)
+
+
+@cache
+def _statistics(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Mean and deviation on a device, sent there once: sending stops a GPU."""
+    return torch.tensor(MEAN, device=device), torch.tensor(STD, device=device)
 
 
 def batches(

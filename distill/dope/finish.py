@@ -19,9 +19,9 @@ __all__ = ["PPI", "finish"]
 
 # Chosen on scenes that are neither trained on nor reported on (seeds from 25,000,000).
 PPI: dict[str, dict[str, Any]] = {
-    "body": {"score_th": 0.03, "th_pose3D": 0.3, "th_iou": 0.35, "th_persondetect": 1.0},
-    "hand": {"score_th": 0.03, "th_pose3D": 0.05, "th_iou": 0.2, "th_persondetect": 1.0},
-    "face": {"th_pose3D": 0.05, "th_iou": 0.35, "th_persondetect": 1.2},
+    "body": {"score_th": 0.03, "th_pose3D": 0.3, "th_iou": 0.35, "th_persondetect": 0.8},
+    "hand": {"score_th": 0.03, "th_pose3D": 0.05, "th_iou": 0.2, "th_persondetect": 0.8},
+    "face": {"th_pose3D": 0.05, "th_iou": 0.2, "th_persondetect": 0.8},
 }
 LICENCE = "Apache-2.0"
 

@@ -7,6 +7,8 @@ its score, because the integration of proposals averages over exactly those.
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -17,7 +19,7 @@ from wholebody.distill.dope.regions import REGION_ABOVE, pool_regions, proposals
 from wholebody.distill.dope.targets import PartTensors, Truth, all_boxes, all_ignored
 from wholebody.distill.dope.votes import VoteHead, vote_loss
 from wholebody.export.students.dope import DELTA_SCALE, PARTS, Dope
-from wholebody.export.students.rpn import box_iou, encode_boxes
+from wholebody.export.students.rpn import anchor_grid, box_iou, encode_boxes
 
 __all__ = ["AuxiliaryHeads", "batch_losses", "region_losses", "rpn_losses"]
 
@@ -53,7 +55,7 @@ def batch_losses(
         features = network.backbone.features(images)
         logits, deltas = network.rpn(features)
         heat_logits = auxiliary.heatmaps(features)
-    logits, deltas, anchors = logits.float(), deltas.float(), network.anchors(images)
+    logits, deltas, anchors = logits.float(), deltas.float(), _anchors(network, images)
     objectness, box = rpn_losses(logits, deltas, anchors, truth)
     with torch.no_grad():
         proposed = proposals(logits, deltas, anchors, (images.shape[2], images.shape[3]), network.config)
@@ -70,6 +72,25 @@ def batch_losses(
     return {
         "heatmaps": heatmap, **votes, "rpn_object": objectness, "rpn_box": box * BOX_WEIGHT, **losses,
     }  # fmt: skip
+
+
+def _anchors(network: Dope, images: Tensor) -> Tensor:
+    """The network's anchors, sent to a GPU once: sending stops it."""
+    c = network.config
+    rows, columns = images.shape[2] // c.c4_stride, images.shape[3] // c.c4_stride
+    return _sent_anchors(c.anchor_sizes, c.anchor_ratios, rows, columns, c.c4_stride, images.device)
+
+
+@cache
+def _sent_anchors(
+    sizes: tuple[int, ...],
+    ratios: tuple[float, ...],
+    rows: int,
+    columns: int,
+    stride: int,
+    device: torch.device,
+) -> Tensor:
+    return anchor_grid(sizes, ratios, rows, columns, stride).to(device)
 
 
 def rpn_losses(logits: Tensor, deltas: Tensor, anchors: Tensor, truth: Truth) -> tuple[Tensor, Tensor]:
@@ -139,7 +160,8 @@ def _pose_losses(
     extent = (found[:, 2:] - found[:, :2])[:, None]
     flat = (truth.pose2d[picture, instance] - found[:, None, :2]) / extent
     solid, seen = truth.pose3d[picture, instance], truth.weight[picture, instance]
-    unit = found.new_tensor([0.0, 0.0, 1.0, 1.0]).expand(len(row), 4)
+    unit = found.new_zeros(len(row), 4)
+    unit[:, 2:] = 1
     pose2d, pose3d = network.decode(unit, deltas, part)
     share = logits.detach().softmax(dim=1)[:, 1:]
     own = F.one_hot(label[picture, place] - 1, share.shape[1]).float()

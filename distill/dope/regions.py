@@ -13,7 +13,7 @@ from wholebody.export.students.rpn import MIN_BOX_SIDE, box_iou, decode_boxes
 __all__ = ["POSITIVE_REGIONS", "REGIONS", "REGION_ABOVE", "pool_regions", "proposals", "sample_regions"]
 
 SHAKE = 0.06  # of a side
-LEAST_SIDE = 2.0  # pixels
+LEAST_SIDE, SOMEWHERE = 2.0, 64.0  # pixels
 REGION_ABOVE = 0.5
 REGIONS, POSITIVE_REGIONS = 64, 40
 CHAIN = 16  # rounds of suppression; a box suppressed by one suppressed by one ... is longer only by accident
@@ -28,7 +28,7 @@ def proposals(
     """
     _, index = logits.topk(min(config.candidates, logits.shape[1]), dim=1)
     boxes = decode_boxes(rows(deltas, index), anchors[index]).clamp(min=0)
-    boxes = torch.minimum(boxes, boxes.new_tensor([size[1], size[0], size[1], size[0]]))
+    boxes = torch.stack([boxes[..., i].clamp(max=size[1 - i % 2]) for i in range(4)], dim=-1)
     thick = ((boxes[..., 2:] - boxes[..., :2]) >= MIN_BOX_SIDE).all(dim=-1)
     above = (box_iou(boxes, boxes) > config.rpn_threshold).tril(diagonal=-1)  # by a better one
     kept = thick
@@ -45,7 +45,8 @@ def sample_regions(proposed: Tensor, boxes: Tensor) -> Tensor:
     true = boxes.repeat(1, 4, 1)
     sides = (true[..., 2:] - true[..., :2]).repeat(1, 1, 2)
     shaken = true + SHAKE * sides * torch.randn_like(true)
-    somewhere = proposed.new_tensor([0.0, 0.0, 64.0, 64.0]).expand(len(proposed), 1, 4)  # never without any
+    somewhere = proposed.new_zeros(len(proposed), 1, 4)  # never without any
+    somewhere[..., 2:] = SOMEWHERE
     regions = torch.cat([proposed, boxes, shaken, somewhere], dim=1)
     valid = ((regions[..., 2:] - regions[..., :2]) > LEAST_SIDE).all(dim=-1)
     positive = valid & (box_iou(regions, boxes) >= REGION_ABOVE).any(dim=2)
