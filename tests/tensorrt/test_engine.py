@@ -292,7 +292,7 @@ def test_a_whole_pipeline_runs_on_an_engine(fake: Any, constant_student: Path, t
 
 def test_layers_that_the_parser_adds_are_held_with_their_node(fake_of: Any) -> None:
     """A norm is three layers, of which the last has the name in the ONNX file."""
-    from wholebody.export.precision import hold_fp32
+    from wholebody.export.precision.holding import hold_fp32
 
     trt = fake_of("8.6").trt
     names = ["squared?", "summed?", "norm", "cast?", "halved", "index?", "picked"]
