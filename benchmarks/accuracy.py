@@ -10,25 +10,22 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from json import dumps
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.progress import track
 
+from wholebody.benchmarks.json_file import prove_writable, write_json
 from wholebody.benchmarks.machine import Machine
 from wholebody.benchmarks.metrics.judging import Judgement, judge, part_predictions
 from wholebody.benchmarks.metrics.summary import PartAccuracy, SizeBin, summarise
 from wholebody.benchmarks.synthetic import Scene, render_scene
 from wholebody.benchmarks.synthetic.truth import PartTruth, part_truths
 from wholebody.runtime.artefact import read_artefact, sidecar_path
-from wholebody.runtime.errors import SourceError
 from wholebody.runtime.kernels.proposals import PARTS
 from wholebody.runtime.loading import load_dope
-from wholebody.runtime.whole import whole
 
 __all__ = ["FIRST_SEED", "AccuracyReport", "measure"]
 
@@ -141,7 +138,7 @@ def measure(
     if pictures < 1:
         raise ValueError(f"pictures is {pictures}; it must be 1 or more")
     if json is not None:
-        _prove_writable(json, student)
+        prove_writable(json, keep=[student, sidecar_path(student)])
     artefact, pose = read_artefact(student), load_dope(student, threads=threads)
     machine = Machine.here()
     judgements: dict[str, list[Judgement]] = {part: [] for part in PARTS}
@@ -162,7 +159,7 @@ def measure(
         machine=machine,
     )
     if json is not None:
-        _write_whole(json, dumps(report.to_dict(), indent=1, allow_nan=False) + "\n")
+        write_json(json, report.to_dict())
     return report
 
 
@@ -209,23 +206,3 @@ def _part(part: PartAccuracy) -> dict[str, Any]:
             for b in part.by_size
         ],
     }
-
-
-def _prove_writable(path: Path, student: Path) -> None:
-    if path.resolve() in (student.resolve(), sidecar_path(student).resolve()):
-        raise SourceError(f"cannot write {path}: it belongs to the student; choose another name")
-    if path.is_dir():
-        raise SourceError(f"cannot write {path}: it is a folder; name a file in it")
-    try:
-        with TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise SourceError(f"cannot write {path}: {error.strerror}; choose another place") from error
-
-
-def _write_whole(path: Path, text: str) -> None:
-    try:
-        with whole(path) as partial:
-            partial.write_text(text, "utf-8")
-    except OSError as error:
-        raise SourceError(f"cannot write {path}: {error.strerror}; choose another place") from error

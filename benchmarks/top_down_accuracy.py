@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,15 +17,19 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
+from wholebody.benchmarks.json_file import prove_writable, write_json
+from wholebody.benchmarks.machine import Machine
 from wholebody.benchmarks.metrics.oks import oks
 from wholebody.benchmarks.metrics.pixels import nme, pck
 from wholebody.benchmarks.synthetic import Scene, render_scene
 from wholebody.benchmarks.synthetic.people_boxes import inside, people_boxes, worth_a_crop
+from wholebody.runtime.errors import ArtefactError
 from wholebody.runtime.media import Image
 from wholebody.runtime.people import Floats, People
+from wholebody.runtime.pipelines.top_down import TopDownPose
 from wholebody.runtime.skeletons import WHOLEBODY133
 
-__all__ = ["FIRST_SEED", "PartAccuracy", "TopDownAccuracy", "evaluate"]
+__all__ = ["FIRST_SEED", "PartAccuracy", "TopDownAccuracy", "TopDownReport", "evaluate", "measure_top_down"]
 
 FIRST_SEED = 30_000_000
 SIDE = 384  # pixels
@@ -117,6 +122,67 @@ class _People:
     visible: NDArray[np.bool_]
     inside: NDArray[np.bool_]
     boxes: NDArray[Any]
+
+
+@dataclass(frozen=True)
+class TopDownReport:
+    """What `measure_top_down` found, and with what."""
+
+    student: str
+    weights_sha256: str
+    precision: str
+    backend: str
+    accuracy: TopDownAccuracy
+    machine: Machine
+
+    def markdown(self) -> str:
+        """The table and what it means."""
+        first, last = self.accuracy.first_seed, self.accuracy.first_seed + self.accuracy.pictures - 1
+        return "\n".join([
+            f"Accuracy of {self.student} ({self.precision}, weights {self.weights_sha256[:12]}) on "
+            f"{self.accuracy.pictures} rendered pictures, {SIDE} x {SIDE}, seeds {first} to {last}.",
+            "", self.accuracy.markdown(), "", f"{self.backend} on {self.machine}",
+        ])  # fmt: skip
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "benchmark": "accuracy",
+            "dataset": "synthetic",
+            "student": self.student,
+            "weights_sha256": self.weights_sha256,
+            "precision": self.precision,
+            "backend": self.backend,
+            **self.accuracy.to_dict(),
+            "machine": self.machine.to_dict(),
+        }
+
+
+def measure_top_down(
+    pose: TopDownPose, *, pictures: int = 500, json: Path | None = None, console: Console | None = None
+) -> TopDownReport:
+    """Ask a student of 133 keypoints for everybody in `pictures` rendered pictures.
+
+    json, a file that gets `to_dict()` as well; console shows the progress where it is a terminal. Raises
+    ArtefactError for a student of other keypoints, BackendError, ValueError for fewer than one picture, and
+    SourceError, before any work, where the file cannot be written.
+    """
+    if pose.skeleton is not WHOLEBODY133:
+        raise ArtefactError(
+            f"the keypoints of {pose.spec.name} are {pose.skeleton.name}; rendered people judge "
+            f"{WHOLEBODY133.name}: use --dataset coco"
+        )
+    if json is not None:
+        prove_writable(json)
+    machine = Machine.here()
+    accuracy = evaluate(pose, pictures=pictures, console=console)
+    spec = pose.spec
+    report = TopDownReport(
+        spec.name, spec.weights.sha256, spec.precision, pose.student.name, accuracy, machine
+    )
+    if json is not None:
+        write_json(json, report.to_dict())
+    return report
 
 
 def evaluate(

@@ -462,7 +462,7 @@ def test_bench_accuracy(wholebody: Wholebody, student: Path) -> None:
     assert ended.code == 0
     assert ended.out.startswith("Accuracy of constant (fp32,")
     assert json.loads(Path("figures.json").read_text())["pictures"] == 1
-    for path, reason in (("student.json", "belongs to the student"), ("/dev/null/x", "Not a directory")):
+    for path, reason in (("student.json", "it is what is measured"), ("/dev/null/x", "Not a directory")):
         refusal = wholebody("bench", "accuracy", student, "--json", path).refusal
         assert f"cannot write {path}: " in refusal
         assert reason in refusal

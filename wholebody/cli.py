@@ -42,6 +42,7 @@ app.command()(running.doctor)
 app.add_typer(bench, name="bench")
 bench.command()(benching.accuracy)
 bench.command()(benching.latency)
+bench.command()(benching.peer)
 
 
 def _fail(error: Exception, cure: str = "") -> NoReturn:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import typer
 
@@ -29,7 +29,11 @@ from wholebody.commands.options import (
 from wholebody.console import console, errors
 from wholebody.runtime.errors import WholebodyError
 
-__all__ = ["accuracy", "latency"]
+__all__ = ["accuracy", "latency", "peer"]
+
+
+class Report(Protocol):
+    def markdown(self) -> str: ...
 
 
 class Dataset(str, Enum):
@@ -70,30 +74,58 @@ def accuracy(
 
     The answer is a Markdown table.
     """
-    if dataset is Dataset.synthetic:
-        if annotations or images or detector:
-            raise WholebodyError("--annotations, --images and --detector are for --dataset coco")
-        from wholebody.benchmarks.accuracy import measure
-
-        report = measure(student, pictures=pictures or 500, threads=threads, json=json, console=errors)
-        console.print(report.markdown())
-        return
-    if annotations is None:
+    if dataset is Dataset.synthetic and (annotations or images or detector):
+        raise WholebodyError("--annotations, --images and --detector are for --dataset coco")
+    if dataset is Dataset.coco and annotations is None:
         raise WholebodyError("--dataset coco needs --annotations: a JSON file of COCO or COCO-WholeBody")
-    if pictures is not None:
+    if dataset is Dataset.coco and pictures is not None:
         raise WholebodyError("--pictures is for --dataset synthetic; coco takes all that are annotated")
+    from wholebody.benchmarks.accuracy import measure
     from wholebody.benchmarks.coco_accuracy import measure_coco
-    from wholebody.runtime.loading import load_top_down
+    from wholebody.benchmarks.top_down_accuracy import measure_top_down
+    from wholebody.runtime.loading import load
+    from wholebody.runtime.pipelines.dope import DopePose
 
-    pose = load_top_down(
-        student, detector=detector, threads=threads, flip_test=flip_test,
+    pose = load(
+        student, detector=detector, threads=threads, **said(flip_test=flip_test or None),
         options=said(skeleton=skeleton, color=color, norm=norm, size=height_width(size, "--size"), udp=udp),
         detector_options=said(
             kind=detector_kind, size=height_width(detector_size, "--detector-size"), person=detector_person,
         ),
     )  # fmt: skip
-    coco = measure_coco(pose, annotations=annotations, images=images, json=json, console=errors)
-    console.print(coco.markdown())
+    report: Report
+    if isinstance(pose, DopePose):
+        if dataset is Dataset.coco:
+            raise WholebodyError("--dataset coco judges COCO's keypoints, which DOPE does not have")
+        report = measure(student, pictures=pictures or 500, threads=threads, json=json, console=errors)
+    elif annotations is None:
+        report = measure_top_down(pose, pictures=pictures or 500, json=json, console=errors)
+    else:
+        report = measure_coco(pose, annotations=annotations, images=images, json=json, console=errors)
+    console.print(report.markdown())
+
+
+def peer(
+    student: StudentArgument,
+    detector: Annotated[Path, typer.Option(help="RTMDet or YOLOX as ONNX, suppression in its graph.")],
+    images: Annotated[Path, typer.Option(help="A folder of photographs of people.")],
+    seconds: Annotated[float, typer.Option(min=0.1, help="How long to measure, each crowd.")] = 20.0,
+    detector_kind: DetectorKindOption = None,
+    detector_size: DetectorSizeOption = None,
+) -> None:
+    """Whole frames beside rtmlib, on the same files and cores.
+
+    Both run in turns, with one and with eight people; the answer is a Markdown table. Needs rtmlib:
+    pip install --no-deps rtmlib
+    """
+    from wholebody.benchmarks.peer_rtmlib import measure_peer
+    from wholebody.runtime.loading import load_top_down
+
+    size = height_width(detector_size, "--detector-size")
+    pose = load_top_down(student, detector=detector, detector_options=said(kind=detector_kind, size=size))
+    assert pose.detector is not None
+    files = (student, pose.spec), (detector, pose.detector.spec)
+    console.print(measure_peer(*files, images=images, seconds=seconds).markdown())
 
 
 def latency(
