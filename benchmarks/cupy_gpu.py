@@ -34,6 +34,7 @@ class CupyGpu:
         version = self._cupy.cuda.runtime.driverGetVersion()
         self.driver = f"{version // 1000}.{version % 1000 // 10}"
         self._kernels: dict[Kernel, Any] = {}
+        self._folder = tempfile.TemporaryDirectory()
 
     def empty(self, shape: int | Sequence[int], dtype: DTypeLike) -> DeviceArray:
         sides = (shape,) if isinstance(shape, int) else tuple(shape)
@@ -85,10 +86,9 @@ class CupyGpu:
             function(_three(grid), _three(block), values)
 
     def _load(self, kernel: Kernel) -> Any:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, "kernels.cubin")
-            path.write_bytes(cubin(kernel.file, self.arch))
-            function = self._cupy.RawModule(path=str(path)).get_function(kernel.name)
+        path = Path(self._folder.name, f"{kernel.file}.cubin")  # CuPy opens it when it likes
+        path.write_bytes(cubin(kernel.file, self.arch))
+        function = self._cupy.RawModule(path=str(path)).get_function(kernel.name)
         self._kernels[kernel] = function
         return function
 
