@@ -151,6 +151,18 @@ def test_crowd_equals_plain(case: Case) -> None:
     np.testing.assert_allclose(got.pose3d, expected.pose3d, atol=1e-4)
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_a_pose_that_is_no_number_is_near_nothing(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    candidates = candidates_of(rng, 30, "body", 0.05, classes=20)
+    candidates.pose3d[rng.random(len(candidates.score)) < 0.3, 3] = np.nan
+    options = PpiOptions(10, th_pose3D=0.3)
+    with np.errstate(invalid="ignore"):
+        got, expected = (f(candidates, "body", options, (80, 80)) for f in (integrate, plain_ppi))
+    np.testing.assert_allclose(got.score, expected.score, rtol=1e-5)
+    np.testing.assert_allclose(got.pose2d, expected.pose2d, rtol=1e-3, atol=1e-2)
+
+
 def test_the_best_mode_may_be_a_late_one() -> None:
     """Seven weak candidates that agree outweigh a strong one."""
     at = np.array([0, 1, 1, 1, 1, 1, 1, 1, 1.25], np.float32)

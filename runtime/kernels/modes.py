@@ -189,8 +189,8 @@ class _Balls:
         return position, self._table[groups[position], label]
 
     def shell(self, radius: Floats) -> Indices:
-        shell: Indices = (radius / self._width).clip(0, SHELLS - 1).astype(np.intp)
-        return shell
+        shell: Floats = (radius / self._width).clip(0, SHELLS - 1)
+        return np.nan_to_num(shell, nan=SHELLS - 1).astype(np.intp)  # near nothing: outermost
 
     @staticmethod
     def _from_outside(slots: NDArray[Any]) -> NDArray[Any]:
