@@ -5,13 +5,14 @@ BIN := $(VENV)/bin
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test check train-mini accuracy clean
+.PHONY: help demo test check train-dope-mini train-dwpose-mini accuracy clean
 
 help:
 	@echo "make demo        export, verify and run the bundled student; pictures and a report in out/demo"
 	@echo "make test        lint, types and tests"
-	@echo "make train-mini  train the bundled student from scratch (hours; resumes where it stopped)"
-	@echo "make accuracy    the README's accuracy table, measured again"
+	@echo "make accuracy    the README's accuracy tables of the bundled students, measured again"
+	@echo "make train-dope-mini, make train-dwpose-mini"
+	@echo "                 train a bundled student from scratch: minutes on a GPU, else days; it resumes"
 
 demo: $(VENV)/.ready
 	$(BIN)/wholebody demo --output out/demo
@@ -19,20 +20,23 @@ demo: $(VENV)/.ready
 test check: $(VENV)/.ready
 	BIN=$(BIN) scripts/check
 
-train-mini: $(VENV)/.ready
-	$(BIN)/python -m wholebody.distill.dope.train --work .training/dope
-	$(BIN)/python -m wholebody.distill.dope.finish --work .training/dope --output export/weights/dope-mini.safetensors
+train-dope-mini train-dwpose-mini: train-%-mini: $(VENV)/.ready
+	$(BIN)/python -m wholebody.distill.$*.train --work .training/$*
+	$(BIN)/python -m wholebody.distill.$*.finish --work .training/$* --output export/weights/$*-mini.safetensors
 
 accuracy: $(VENV)/.ready
 	mkdir -p out
-	$(BIN)/wholebody export dope-mini --output out/dope-mini.onnx
-	$(BIN)/wholebody bench accuracy out/dope-mini.onnx --dataset synthetic --pictures 500
+	for mini in dope-mini dwpose-mini; do \
+	  $(BIN)/wholebody export $$mini --output out/$$mini.onnx && \
+	  $(BIN)/wholebody bench accuracy out/$$mini.onnx --dataset synthetic --pictures 500 || exit 1; \
+	done
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("wholebody needs Python 3.10 or newer, this is %d.%d: make PYTHON=python3.11" % sys.version_info[:2] if sys.version_info < (3, 10) else 0)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-deps rtmlib  # the peer of `wholebody bench peer`; it asks for two OpenCVs
 	@touch $@
 
 clean:
