@@ -7,8 +7,10 @@ import json
 from pathlib import Path
 
 import cv2
+import numpy as np
 
-from wholebody.benchmarks.synthetic.scene import render_scene
+from wholebody.benchmarks.synthetic.people_boxes import inside, people_boxes, worth_a_crop
+from wholebody.benchmarks.synthetic.scene import Scene, render_scene
 from wholebody.runtime.whole import whole
 
 __all__ = ["FIRST_SEED", "GENERATOR_VERSION", "write_calibration_set"]
@@ -22,8 +24,9 @@ _QUALITY = 88
 def write_calibration_set(folder: Path, count: int = 64) -> Path:
     """Render `count` pictures into the folder, which is made if need be, and answer with the manifest's path.
 
-    The manifest lists for each picture its file, SHA-256, seed, size (height, width), number of people, and
-    the SHA-256 of its pixels before compression. Every file appears whole or not at all.
+    The manifest lists for each picture its file, SHA-256, seed, size (height, width), number of people, boxes
+    x0 y0 x1 y1 around those worth a crop, and the SHA-256 of its pixels before compression. Every file
+    appears whole or not at all.
     """
     folder.mkdir(parents=True, exist_ok=True)
     pictures = [_write_picture(folder, FIRST_SEED + i, _SIZES[i % len(_SIZES)]) for i in range(count)]
@@ -49,7 +52,16 @@ def _write_picture(folder: Path, seed: int, size: tuple[int, int]) -> dict[str, 
         "seed": seed,
         "size": list(size),
         "people": len(scene.people),
+        "boxes": _boxes(scene),
     }
+
+
+def _boxes(scene: Scene) -> list[list[float]]:
+    height, width = scene.image.shape[:2]
+    true = np.stack([person.keypoints133 for person in scene.people])
+    boxes = people_boxes(true, inside(true, width, height))
+    visible = np.stack([person.visible133 for person in scene.people])
+    return [[round(float(side), 1) for side in box] for box in boxes[worth_a_crop(boxes, visible)]]
 
 
 def _write_whole(path: Path, content: bytes) -> None:
