@@ -23,11 +23,13 @@ from wholebody.runtime.media.pictures import Image
 from wholebody.runtime.people import People
 from wholebody.runtime.pipelines.top_down import TopDownPose
 from wholebody.runtime.records import RecordWriter
+from wholebody.runtime.skeletons import DOPE
 from wholebody.runtime.video.follow import Follow
 
 __all__ = ["RunSummary", "annotate", "run"]
 
-DRAWN_SCORE = 0.1  # keypoints below it are noise to look at; the JSON has them all
+# Keypoints below it are noise to look at; the JSON has them all. A DOPE score is a share of many proposals.
+DRAWN_SCORE, DRAWN_SCORE_DOPE = 0.3, 0.1
 PANEL_SIDE = 1080  # pixels; a larger picture has the panel scaled up
 WINDOW = "wholebody (q closes)"
 OnFrame = Callable[[Frame, People], None]
@@ -117,11 +119,12 @@ def run(
 
 def annotate(image: Image, people: People, *, view3d: bool = False) -> Image:
     """The picture with its people drawn on it, and their 3D poses beside it where asked."""
-    drawn = draw_people(image, people, min_score=DRAWN_SCORE)
+    least = DRAWN_SCORE_DOPE if people.skeleton is DOPE else DRAWN_SCORE
+    drawn = draw_people(image, people, min_score=least)
     if not view3d:
         return drawn
     side = min(max(drawn.shape[0], 240), PANEL_SIDE)
-    return side_by_side(drawn, draw_view3d(people, (side, side), min_score=DRAWN_SCORE))
+    return side_by_side(drawn, draw_view3d(people, (side, side), min_score=least))
 
 
 def _picture(frame: Frame, people: People, pictures: Output | None, view3d: bool, show: bool) -> bool:
