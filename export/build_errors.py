@@ -10,7 +10,7 @@ from wholebody.runtime.backends.trt_versions import has
 from wholebody.runtime.errors import ArtefactError, BackendError
 from wholebody.runtime.onnxfile import node_at
 
-__all__ = ["build_error", "parser_error"]
+__all__ = ["build_error", "parser_error", "parser_failure"]
 
 # Of a parser's or builder's message: what to do. The first pattern that is found decides.
 _PARSER_CURES = (
@@ -34,6 +34,7 @@ _BUILD_CURES = (
     (r"CUDA|cuda|driver", "see `wholebody doctor`"),
     (r"DLA", "build it without --dla"),
 )
+_LIBRARY = r"library:? (lib\w+\.so[.\d]*)"  # that the parser of TensorRT 8.6 opens for RoiAlign, for one
 _CURE = "simplify it with onnxslim, or use a newer TensorRT"
 
 
@@ -50,6 +51,20 @@ def parser_error(trt: Any, parser: Any, onnx: Path, data: bytes) -> ArtefactErro
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     node = _node(trt, first, data)
     return ArtefactError(f"{onnx}: TensorRT {trt.__version__} cannot take {node}: {text[:200]}{more}; {cure}")
+
+
+def parser_failure(trt: Any, onnx: Path, message: str) -> BackendError | ArtefactError:
+    """Why the parser broke off; message: that of the exception it raised."""
+    text = " ".join(message.split())[:200]
+    said = f"{onnx}: TensorRT {trt.__version__} broke off parsing it: {text}"
+    missing = re.search(_LIBRARY, text)
+    if not missing:
+        return ArtefactError(f"{said}; {_cure(text, _PARSER_CURES)}")
+    plugins = missing[1].replace("_vc_plugin", "_plugin")
+    return BackendError(
+        f"{said}; install TensorRT's package of that name, or where its wheels lack it, as 8.6's do, link "
+        f"{missing[1]} to {plugins} in their folder tensorrt_libs"
+    )
 
 
 def build_error(trt: Any, onnx: Path, message: str) -> BackendError:

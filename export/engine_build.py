@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from traceback import clear_frames
 from typing import Any
 
 import tensorrt as trt  # pyright: ignore[reportMissingImports]
 
-from wholebody.export.build_errors import build_error, parser_error
+from wholebody.export.build_errors import build_error, parser_error, parser_failure
 from wholebody.export.build_plan import GIB, BuildPlan
 from wholebody.export.build_progress import BuildProgress, Progress
 from wholebody.export.precision.holding import hold_fp32
@@ -22,6 +24,7 @@ from wholebody.runtime.backends.trt_versions import (
     network_flags,
     precision_flags,
     require,
+    share_profiles,
     use_own_tactics,
 )
 from wholebody.runtime.errors import ArtefactError, BackendError
@@ -33,6 +36,7 @@ log = logging.getLogger(__name__)
 
 Report = Callable[[Progress], None]
 
+_PRECISION = re.compile(r"\b(FP\d+|BF16|U?INT\d+|BOOL)\b", re.IGNORECASE)
 _LEVELS = {"ampere+": "AMPERE_PLUS", "same-capability": "SAME_COMPUTE_CAPABILITY"}
 
 
@@ -68,7 +72,10 @@ class EngineBuild:
         """
         try:
             return self._run(cache)
-        finally:  # in this order: TensorRT crashes where a network or its configuration outlives the builder
+        except BaseException as error:
+            _forget_variables(error)
+            raise
+        finally:  # in this order: TensorRT crashes where what a builder made outlives it
             del self.config, self.network, self.builder
 
     def _run(self, cache: Path) -> tuple[bytes, dict[str, Any]]:
@@ -98,7 +105,11 @@ class EngineBuild:
 
             data, ranges = without_qdq(data)
         parser = trt.OnnxParser(self.network, self.log)
-        if not parser.parse(data, str(self.plan.onnx)):
+        try:
+            parsed = parser.parse(data, str(self.plan.onnx))
+        except RuntimeError as error:  # as where one of TensorRT's own libraries is missing
+            raise parser_failure(trt, self.plan.onnx, str(error)) from None
+        if not parsed:
             raise parser_error(trt, parser, self.plan.onnx, data)
         self._choose_precision(types, ranges)
 
@@ -127,8 +138,7 @@ class EngineBuild:
     def _configure(self) -> None:
         options, config = self.options, self.config
         use_own_tactics(trt, config)
-        if hasattr(trt.PreviewFeature, "PROFILE_SHARING_0806"):
-            config.set_preview_feature(trt.PreviewFeature.PROFILE_SHARING_0806, True)
+        share_profiles(trt, config)
         config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # the sidecar tells precisions by layer
         if options.workspace is not None:
             config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, int(options.workspace * GIB))
@@ -187,16 +197,27 @@ class EngineBuild:
         return {"count": int(engine.num_layers), "precisions": _precisions(text)}
 
 
+def _forget_variables(error: BaseException | None) -> None:
+    """Let go of what was at hand where an error was raised, which would live as long as the error."""
+    while error is not None:
+        clear_frames(error.__traceback__)
+        error = error.__context__
+
+
 def _precisions(text: str) -> dict[str, int]:
-    """Layers by the precision of their first output, as the engine inspector tells; {} where it does not."""
+    """Layers by the precision of their first output, as the engine inspector tells; {} where it does not.
+
+    Where shapes are open it does not tell: "N/A due to dynamic shapes".
+    """
     try:
-        layers = json.loads(text)["Layers"]
+        layers = json.loads(text, strict=False)["Layers"]
     except (ValueError, KeyError, TypeError):
         return {}
     counts: dict[str, int] = {}
     for layer in layers:
         outputs = layer.get("Outputs") if isinstance(layer, dict) else None
-        kind = str(outputs[0].get("Format/Datatype", "?")).split()[-1] if outputs else "none"
+        told = _PRECISION.search(str(outputs[0].get("Format/Datatype"))) if outputs else None
+        kind = told[0] if told else "unknown" if outputs else "none"
         counts[kind] = counts.get(kind, 0) + 1
     return counts
 

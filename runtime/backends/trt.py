@@ -3,6 +3,9 @@
 An engine runs in execution contexts, one per set of input shapes, because a CUDA graph is valid only for the
 context and the shapes it was captured with. The contexts share scratch memory and buffers, as one call runs
 at a time. Nothing is allocated on the GPU once every shape was seen.
+
+Before 8.6 a profile has one context only. It is given other shapes when they come, which leaves no graph of
+it valid: graphs are then for engines of fixed shapes.
 """
 
 from __future__ import annotations
@@ -18,8 +21,13 @@ import numpy as np
 import tensorrt as trt  # pyright: ignore[reportMissingImports]
 
 from wholebody.runtime.backends.backend import Array, TensorSpec
-from wholebody.runtime.backends.trt_execution import Execution, Growing, part, tensor_spec
-from wholebody.runtime.backends.trt_versions import create_shared_context, device_memory, has, require
+from wholebody.runtime.backends.trt_execution import Execution, Growing, part, refit, tensor_spec
+from wholebody.runtime.backends.trt_versions import (
+    contexts_share_profiles,
+    create_shared_context,
+    device_memory,
+    has,
+)
 from wholebody.runtime.cuda import Cuda
 from wholebody.runtime.errors import ArtefactError, BackendError
 from wholebody.runtime.gpu import DeviceArray
@@ -97,7 +105,7 @@ class TensorRT:
                 f"{path}: TensorRT cannot read it ({self._log.last()}): `{self.plan.rebuild(path)}`"
             )
         if self.plan.stripped:
-            _refit(self._engine, path.with_name(self.plan.onnx), self._log)
+            refit(trt, self._engine, path.with_name(self.plan.onnx), self._log)
 
     def _allocate(self) -> None:
         """Scratch memory, inputs and outputs as large as the profile allows."""
@@ -116,6 +124,9 @@ class TensorRT:
         self._device: dict[str, DeviceArray] = {}
         self._growing: dict[str, tuple[Growing, _Allocator]] = {}  # TensorRT does not keep them
         self._executions: OrderedDict[Shapes, Execution] = OrderedDict()
+        self._only: Any = None  # context, where there can be no other
+        if not contexts_share_profiles(trt) and self._smallest != self._largest:
+            self.graph_failure = self.graph_failure or "one context for all shapes, before TensorRT 8.6"
         for spec, shape in zip(self.inputs, self._largest, strict=True):
             self._device[spec.name] = self.cuda.empty(shape, spec.dtype)
         self._execution(self._largest)
@@ -218,12 +229,7 @@ class TensorRT:
         if shapes in self._executions:
             self._executions.move_to_end(shapes)
             return self._executions[shapes]
-        if len(self._executions) >= CONTEXTS:
-            self.cuda.synchronize()  # the one that goes may still run
-            self._executions.popitem(last=False)
-        context = create_shared_context(trt, self._engine, self._scratch.pointer, self._scratch.nbytes)
-        if context is None:
-            raise self._failed()
+        context = self._context()
         names = [spec.name for spec in self.inputs]
         for name, shape in zip(names, shapes, strict=True):
             if not context.set_input_shape(name, shape):
@@ -231,6 +237,22 @@ class TensorRT:
         outputs = {spec.name: self._output(context, spec) for spec in self.outputs}
         made = self._executions[shapes] = Execution(context, self.cuda, names, outputs, self._failed)
         return made
+
+    def _context(self) -> Any:
+        """A context for other shapes than those of `_executions`."""
+        if self._only is not None:
+            self.cuda.synchronize()  # it may still run with the shapes it has
+            self._executions.clear()
+            return self._only
+        if len(self._executions) >= CONTEXTS:
+            self.cuda.synchronize()  # the one that goes may still run
+            self._executions.popitem(last=False)
+        context = create_shared_context(trt, self._engine, self._scratch.pointer, self._scratch.nbytes)
+        if context is None:
+            raise self._failed()
+        if not contexts_share_profiles(trt):
+            self._only = context
+        return context
 
     def _output(self, context: Any, spec: TensorSpec) -> DeviceArray | Growing:
         """Where a context puts an output; the first context, of the largest shapes, makes the memory."""
@@ -280,19 +302,6 @@ def _refuse(path: Path, plan: Plan, cuda: Cuda) -> None:
     reason = plan.refusal(tensorrt=trt.__version__, gpu=cuda.name, capability=cuda.capability)
     if reason:
         raise ArtefactError(f"{path}: {reason}: `{plan.rebuild(path)}`")
-
-
-def _refit(engine: Any, onnx: Path, messages: Log) -> None:
-    """Put the weights back into an engine that was built without them."""
-    require(trt, "refit from onnx")
-    if not onnx.is_file():
-        raise ArtefactError(
-            f"the engine was built without weights, and {onnx} is not beside it: copy it there"
-        )
-    refitter = trt.Refitter(engine, messages)
-    parser = trt.OnnxParserRefitter(refitter, messages)
-    if not (parser.refit_from_bytes(onnx.read_bytes(), str(onnx)) and refitter.refit_cuda_engine()):
-        raise ArtefactError(f"the weights of {onnx} do not fit the engine: {messages.last()}")
 
 
 def _x(shape: Shape) -> str:

@@ -1,20 +1,22 @@
-"""What a TensorRT engine takes and answers, and one of its execution contexts with its CUDA graphs."""
+"""What a TensorRT engine takes and answers, its weights, and one of its contexts with its CUDA graphs."""
 
 from __future__ import annotations
 
 import logging
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from wholebody.runtime.backends.backend import TensorSpec
+from wholebody.runtime.backends.trt_versions import require
 from wholebody.runtime.cuda import Cuda, Graph
-from wholebody.runtime.errors import BackendError
+from wholebody.runtime.errors import ArtefactError, BackendError
 from wholebody.runtime.gpu import DeviceArray
 
-__all__ = ["Execution", "Growing", "part", "tensor_spec"]
+__all__ = ["Execution", "Growing", "part", "refit", "tensor_spec"]
 
 log = logging.getLogger(__name__)
 
@@ -131,6 +133,23 @@ def part(memory: DeviceArray, shape: Shape) -> DeviceArray:
     if math.prod(shape) > memory.size:
         raise ValueError(f"{memory.size} elements of memory do not hold the shape {shape}")
     return DeviceArray(memory.pointer, shape, memory.dtype, memory.owner)
+
+
+def refit(trt: Any, engine: Any, onnx: Path, messages: Any) -> None:
+    """Put the weights back into an engine that was built without them.
+
+    messages: the Log of the runner. Raises ArtefactError where the ONNX file is missing or does not fit,
+    BackendError where this TensorRT cannot.
+    """
+    require(trt, "refit from onnx")
+    if not onnx.is_file():
+        raise ArtefactError(
+            f"the engine was built without weights, and {onnx} is not beside it: copy it there"
+        )
+    refitter = trt.Refitter(engine, messages)
+    parser = trt.OnnxParserRefitter(refitter, messages)
+    if not (parser.refit_from_bytes(onnx.read_bytes(), str(onnx)) and refitter.refit_cuda_engine()):
+        raise ArtefactError(f"the weights of {onnx} do not fit the engine: {messages.last()}")
 
 
 def tensor_spec(trt: Any, engine: Any, name: str) -> TensorSpec:

@@ -18,6 +18,7 @@ __all__ = [
     "FEATURES",
     "OLDEST",
     "Feature",
+    "contexts_share_profiles",
     "create_shared_context",
     "device_memory",
     "has",
@@ -26,12 +27,14 @@ __all__ = [
     "precision_flags",
     "release",
     "require",
+    "share_profiles",
     "use_own_tactics",
 ]
 
 OLDEST = (8, 5)
 OWN_TACTICS = ("EDGE_MASK_CONVOLUTIONS", "JIT_CONVOLUTIONS")  # no cuBLAS, no cuDNN
 NO_LIBRARY_TACTICS = "DISABLE_EXTERNAL_TACTIC_SOURCES_FOR_CORE_0805"  # of 8.5 and 8.6
+PROFILE_SHARING = "PROFILE_SHARING_0806"
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ FEATURES: Mapping[str, Feature] = MappingProxyType(
         "stripped": Feature("BuilderFlag", "STRIP_PLAN", "10 and newer"),
         "progress": Feature("IBuilderConfig", "progress_monitor", "10 and newer"),
         "library tactics off": Feature("PreviewFeature", NO_LIBRARY_TACTICS, "8.5 and 8.6"),
+        "profile sharing": Feature("PreviewFeature", PROFILE_SHARING, "8.6 to 10"),
         # reading a parser's errors
         "named nodes": Feature("ParserError", "node_name", "10 and newer"),
         # running
@@ -128,6 +132,12 @@ def use_own_tactics(trt: Any, config: Any) -> None:
         config.set_preview_feature(getattr(trt.PreviewFeature, NO_LIBRARY_TACTICS), True)
 
 
+def share_profiles(trt: Any, config: Any) -> None:
+    """Let several contexts of the engine run in one profile, where that must be asked for."""
+    if has(trt, "profile sharing"):
+        config.set_preview_feature(getattr(trt.PreviewFeature, PROFILE_SHARING), True)
+
+
 # --- running ------------------------------------------------------------------------------------------------
 
 
@@ -142,6 +152,11 @@ def may_run(plan: str, here: str, *, version_compatible: bool) -> bool:
     of, now = release(plan), release(here)
     following = {8: 10, 10: 11}.get(of[0])
     return version_compatible and ((of[0] == now[0] and of <= now) or now[0] == following)
+
+
+def contexts_share_profiles(trt: Any) -> bool:
+    """Whether an engine may have several contexts for one profile: not before 8.6."""
+    return release(trt.__version__) >= (8, 6)
 
 
 def device_memory(trt: Any, engine: Any) -> int:

@@ -1,6 +1,9 @@
 """What the calls of the recorded module do: ONNX Runtime computes, on memory that is given by its address.
 
 `World` holds what tests set (errors to come) and what they look at (what was built, and how).
+
+Two things are as a real GPU showed them: what a builder made crashes where it outlives it, and before 8.6, or
+without profile sharing in 8.6, a second context for a profile fails when it runs.
 """
 
 from __future__ import annotations
@@ -8,7 +11,9 @@ from __future__ import annotations
 import ctypes
 import json
 import math
+import weakref
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -41,13 +46,23 @@ def view(pointer: int, shape: Sequence[int], dtype: Any) -> Any:
     return np.frombuffer(memory, kind, math.prod(shape)).reshape(shape)
 
 
+def _from_cpp(call: Any) -> Any:
+    """Call without a Python frame above, so that errors hold none of the fake's."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(call).result()
+
+
 @dataclass
 class World:
-    """parser_errors: dicts of what an error tells; build_message: why a build fails; cores: DLA cores;
-    host_tensors: outputs in host memory; broken: runs fail."""
+    """parser_errors: dicts of what an error tells; parser_raises: what parsing raises; refuses_profiles:
+    every one; build_message: why a build fails; cores: DLA cores; host_tensors: outputs in host memory;
+    broken: runs fail; contexts: how many were made; let_go: what a build made, in the order in which it was
+    let go of."""
 
     cuda: Any = None
     parser_errors: list[dict[str, Any]] = field(default_factory=list)
+    parser_raises: str | None = None
+    refuses_profiles: bool = False
     build_message: str | None = None
     cores: int = 0
     on_dla: tuple[str, ...] = ()
@@ -55,7 +70,8 @@ class World:
     broken: bool = False
     no_builder: bool = False
     builds: list[SimpleNamespace] = field(default_factory=list)
-    contexts: list[Any] = field(default_factory=list)
+    contexts: int = 0
+    let_go: list[str] = field(default_factory=list)
     refitted: list[bytes] = field(default_factory=list)
     plugins: int = 0
 
@@ -67,6 +83,11 @@ def behaviours(world: World, module: ModuleType) -> tuple[dict[str, type], dict[
     def fresh(kind: str, /, **values: Any) -> Any:
         made = object.__new__(getattr(t, kind))
         vars(made).update({f"_{key}": value for key, value in values.items()})
+        return made
+
+    def watched(made: Any) -> Any:
+        """Tells the world when nobody holds it any more."""
+        weakref.finalize(made, world.let_go.append, type(made).__name__)
         return made
 
     def tell(logger: Any, text: str) -> None:
@@ -81,6 +102,7 @@ def behaviours(world: World, module: ModuleType) -> tuple[dict[str, type], dict[
             if world.no_builder:
                 tell(logger, "CUDA initialization failure with error: 100")
                 raise TypeError("pybind11::init(): factory function returned nullptr")
+            watched(self)
             vars(self).update(_logger=logger, _num_DLA_cores=world.cores)
 
         def create_network(self, flags: int) -> Any:
@@ -89,26 +111,28 @@ def behaviours(world: World, module: ModuleType) -> tuple[dict[str, type], dict[
             assert flags == sum(1 << int(known[name]) for name in bits), "unknown bits"
             if "EXPLICIT_BATCH" in known.__members__ and "STRONGLY_TYPED" not in known.__members__:
                 assert "EXPLICIT_BATCH" in bits, "TensorRT 8 parses ONNX only with an explicit batch"
-            return fresh("INetworkDefinition", bits=bits, num_inputs=0, num_layers=0)
+            return watched(fresh("INetworkDefinition", bits=bits, num_inputs=0, num_layers=0))
 
         def create_builder_config(self) -> Any:
             tf32 = {t.BuilderFlag.TF32}
-            return fresh("IBuilderConfig", set_flags=tf32, pools={}, profiles=[], cache=None, previews={})
+            return watched(
+                fresh("IBuilderConfig", set_flags=tf32, pools={}, profiles=[], cache=None, previews={})
+            )
 
         def create_optimization_profile(self) -> Any:
-            return fresh("IOptimizationProfile", shapes={})
+            return watched(fresh("IOptimizationProfile", shapes={}))
 
         def build_serialized_network(self, network: Any, config: Any, *rest: Any) -> Any:
             monitor = vars(config).get("_progress_monitor")
-            world.builds.append(SimpleNamespace(network=network, config=config, bits=vars(network)["_bits"]))
+            world.builds.append(_kept(network, config))
             logger = vars(self)["_logger"]
             if monitor is not None:
-                monitor.phase_start("building", None, 2)
+                _from_cpp(lambda: monitor.phase_start("building", None, 2))
                 for step in range(2):
-                    if not monitor.step_complete("building", step):
+                    if not _from_cpp(lambda step=step: monitor.step_complete("building", step)):
                         tell(logger, "the build was stopped")
                         return None
-                monitor.phase_finish("building")
+                _from_cpp(lambda: monitor.phase_finish("building"))
             if world.build_message:
                 tell(logger, world.build_message)
                 return None
@@ -140,13 +164,15 @@ def behaviours(world: World, module: ModuleType) -> tuple[dict[str, type], dict[
             vars(self)["_pools"][pool.name] = pool_size
 
         def add_optimization_profile(self, profile: Any) -> int:
+            if world.refuses_profiles:
+                return -1
             vars(self)["_profiles"].append(profile)
             return len(vars(self)["_profiles"]) - 1
 
         def create_timing_cache(self, serialized_timing_cache: bytes) -> Any:
             if serialized_timing_cache.startswith(b"garbage"):
                 return None
-            return fresh("ITimingCache", lines=set(serialized_timing_cache.split(b"\n")) - {b""})
+            return watched(fresh("ITimingCache", lines=set(serialized_timing_cache.split(b"\n")) - {b""}))
 
         def set_timing_cache(self, cache: Any, ignore_mismatch: bool) -> bool:
             vars(self)["_cache"] = cache
@@ -191,9 +217,12 @@ def behaviours(world: World, module: ModuleType) -> tuple[dict[str, type], dict[
 
     class OnnxParser:
         def __init__(self, network: Any, logger: Any) -> None:
+            watched(self)
             vars(self).update(_network=network, _num_errors=len(world.parser_errors))
 
         def parse(self, model: bytes, path: str) -> bool:
+            if world.parser_raises:
+                raise RuntimeError(world.parser_raises)
             if world.parser_errors:
                 return False
             _fill(vars(self)["_network"], model)
@@ -233,7 +262,7 @@ def behaviours(world: World, module: ModuleType) -> tuple[dict[str, type], dict[
             return fresh(
                 "ICudaEngine", header=header, model=model, num_io_tensors=len(header["tensors"]),
                 num_layers=header["layers"], device_memory_size=1000, device_memory_size_v2=1000,
-                engine_logger=logger,
+                engine_logger=logger, live=weakref.WeakSet(),
             )  # fmt: skip
 
     class ICudaEngine:
@@ -319,6 +348,15 @@ def behaviours(world: World, module: ModuleType) -> tuple[dict[str, type], dict[
             world.refitted.append(model)
             return True
 
+    def _kept(network: Any, config: Any) -> SimpleNamespace:
+        """What tests look at once a build has let go of everything."""
+        own = {key: value for key, value in vars(config).items() if key != "_cache"}
+        own["_profiles"] = [SimpleNamespace(**vars(profile)) for profile in own["_profiles"]]
+        return SimpleNamespace(
+            network=SimpleNamespace(**vars(network)), config=SimpleNamespace(**own),
+            bits=vars(network)["_bits"],
+        )  # fmt: skip
+
     def _kind(number: Any) -> str:
         """TensorRT 8 makes INT32 of INT64."""
         name = KINDS[number][0]
@@ -356,6 +394,8 @@ def behaviours(world: World, module: ModuleType) -> tuple[dict[str, type], dict[
         )
         header = {
             "layers": len(graph.node),
+            "shared": not t.__version__.startswith("8")
+            or vars(config)["_previews"].get("PROFILE_SHARING_0806", False),
             "profile": vars(profiles[0])["_shapes"] if profiles else {},
             "tensors": {
                 v.name: {
@@ -377,7 +417,10 @@ def behaviours(world: World, module: ModuleType) -> tuple[dict[str, type], dict[
         made = fresh(
             "IExecutionContext", engine=engine, session=session, shapes={}, addresses={}, allocators={}
         )
-        world.contexts.append(made)
+        live = vars(engine)["_live"]
+        vars(made)["_profile"] = -1 if live and not vars(engine)["_header"]["shared"] else 0
+        live.add(made)
+        world.contexts += 1
         return made
 
     def _sizes(engine: Any, shapes: dict[str, list[int]]) -> dict[str, int]:
@@ -394,6 +437,9 @@ def behaviours(world: World, module: ModuleType) -> tuple[dict[str, type], dict[
         logger = vars(engine)["_engine_logger"]
         assert stream_handle == cuda.stream.handle
         assert state["_device_memory"], "the context has no scratch memory"
+        if state["_profile"] < 0:
+            tell(logger, "Internal Error (Assertion mOptimizationProfile >= 0 failed. )")
+            return False
         if world.broken:
             tell(logger, "an illegal memory access was encountered")
             return False

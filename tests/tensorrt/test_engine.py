@@ -13,6 +13,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from wholebody.export.build_plan import BuildOptions, plan_build
+from wholebody.export.timing_cache import default_timing_cache
 from wholebody.runtime.errors import ArtefactError, BackendError
 from wholebody.runtime.plan import read_plan
 
@@ -38,9 +39,12 @@ def test_what_is_asked_of_a_plain_build(fake: Any, conv: Path) -> None:
     config = asked(fake)
     assert config["_profiles"][0]._shapes == {"image": [[1, 3, 8, 8], [2, 3, 8, 8], [4, 3, 8, 8]]}
     assert config["_tactics"] == {"EDGE_MASK_CONVOLUTIONS", "JIT_CONVOLUTIONS"}
-    assert config["_previews"] == (
-        {"DISABLE_EXTERNAL_TACTIC_SOURCES_FOR_CORE_0805": True} if fake.release in ("8.5", "8.6") else {}
-    )
+    assert set(config["_previews"].values()) <= {True}
+    assert set(config["_previews"]) == {
+        "8.5": {"DISABLE_EXTERNAL_TACTIC_SOURCES_FOR_CORE_0805"},
+        "8.6": {"DISABLE_EXTERNAL_TACTIC_SOURCES_FOR_CORE_0805", "PROFILE_SHARING_0806"},
+        "10": {"PROFILE_SHARING_0806"}, "11": set(),
+    }[fake.release]  # fmt: skip
     assert config["_profiling_verbosity"].name == "DETAILED"
     assert flags(fake) == set(), "FP32 is FP32: not even TF32"
     assert config["_pools"] == {}
@@ -62,6 +66,21 @@ def test_the_sidecar_tells_what_decides(fake: Any, conv: Path) -> None:
     assert plan.profile == {"image": [[1, 3, 8, 8], [4, 3, 8, 8], [16, 3, 8, 8]]}
     assert plan.layers == {"count": 2, "precisions": {"FP32": 1, "none": 1}}
     assert plan.student is None
+
+
+def test_layers_by_precision(fake_of: Any) -> None:
+    """As TensorRT 8.6 and 10 word it."""
+    fake_of("10")
+    from wholebody.export.engine_build import _precisions
+
+    formats = [
+        "Row major linear FP32", "Channel major INT8 format where channel % 32 == 0",
+        "Two wide channel vectorized row major FP16 format", "N/A due to dynamic shapes",
+    ]  # fmt: skip
+    layers = [{"Outputs": [{"Format/Datatype": text}]} for text in formats]
+    text = json.dumps({"Layers": [*layers, layers[0], {"Outputs": []}, "a layer's name only"]})
+    assert _precisions(text) == {"FP32": 2, "INT8": 1, "FP16": 1, "unknown": 1, "none": 2}
+    assert _precisions("not JSON") == _precisions("{}") == {}
 
 
 def test_options(fake: Any, conv: Path) -> None:
@@ -193,6 +212,74 @@ def test_a_parser_error_is_a_sentence(fake: Any, conv: Path, code: str, desc: st
     assert "\n" not in message
 
 
+@pytest.mark.parametrize(
+    ("message", "error", "cure"),
+    [
+        (
+            "Unable to open library: libnvinfer_vc_plugin.so.8 due to libnvinfer_vc_plugin.so.8: cannot open "
+            "shared object file: No such file or directory",
+            BackendError,
+            "link libnvinfer_vc_plugin.so.8 to libnvinfer_plugin.so.8 in their folder tensorrt_libs",
+        ),
+        ("a shape\nthat nobody knows", ArtefactError, "give every tensor a fixed shape"),
+    ],
+)
+def test_a_parser_that_breaks_off(
+    fake: Any, conv: Path, message: str, error: type[Exception], cure: str
+) -> None:
+    fake.world.parser_raises = message
+    with pytest.raises(error, match=r"conv.onnx: TensorRT .* broke off parsing it: ") as raised:
+        build(fake, conv)
+    assert cure in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+MADE = ["IBuilderConfig", "INetworkDefinition", "IOptimizationProfile", "ITimingCache", "OnnxParser"]
+
+
+def fails_in_the_end(fake: Any, conv: Path) -> None:
+    fake.world.build_message = "Could not find any implementation for node conv."
+
+
+def fails_to_parse(fake: Any, conv: Path) -> None:
+    error = {"code": "UNSUPPORTED_NODE", "desc": "?", "node": 0, "node_name": "", "node_operator": ""}
+    fake.world.parser_errors = [error]
+
+
+def breaks_off_parsing(fake: Any, conv: Path) -> None:
+    fake.world.parser_raises = "Unable to open library: libx.so"
+
+
+def has_a_timing_cache_that_cannot_be_read(fake: Any, conv: Path) -> None:
+    default_timing_cache(fake.trt.__version__, fake.cuda.name, fake.cuda.capability).mkdir(parents=True)
+
+
+def has_a_profile_that_is_refused(fake: Any, conv: Path) -> None:
+    fake.world.refuses_profiles = True
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        None, fails_in_the_end, fails_to_parse, breaks_off_parsing, has_a_timing_cache_that_cannot_be_read,
+        has_a_profile_that_is_refused,
+    ],
+)  # fmt: skip
+def test_the_builder_goes_last(fake: Any, conv: Path, failure: Any) -> None:
+    """TensorRT 8.6 crashes where something that a builder made outlives it, be it in an error's frames."""
+    if failure is None:
+        build(fake, conv)
+        assert sorted(set(fake.world.let_go)) == sorted([*MADE, "Builder"])
+    else:
+        failure(fake, conv)
+        with pytest.raises((ArtefactError, BackendError)) as raised:
+            build(fake, conv)
+        assert raised.value.__traceback__ is not None, "the error is held, and what it holds"
+    assert fake.world.let_go[-1] == "Builder"
+    assert fake.world.let_go.index("IBuilderConfig") < fake.world.let_go.index("INetworkDefinition")
+    assert fake.world.let_go.count("OnnxParser") == 1
+
+
 def test_progress_and_interruption(fake: Any, conv: Path) -> None:
     seen: list[Any] = []
     build(fake, conv, progress=seen.append)
@@ -207,6 +294,7 @@ def test_progress_and_interruption(fake: Any, conv: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         build(fake, conv, rebuild=True, progress=interrupt)
+    assert fake.world.let_go[-1] == "Builder", fake.world.let_go
 
 
 def test_a_dla_and_what_it_cannot_do(fake: Any, tmp_path: Path, make_onnx: Any, caplog: Any) -> None:

@@ -25,6 +25,7 @@ RECORDED = {
     "stripped": NEW,
     "progress": NEW,
     "library tactics off": OLD,
+    "profile sharing": ("8.6", "10"),
     "named nodes": NEW,
     "code in a plan": ("8.6", *NEW),
     "memory v2": NEW,
