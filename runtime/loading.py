@@ -7,15 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wholebody.runtime.artefact import is_exported, read_artefact
-from wholebody.runtime.errors import ArtefactError, BackendError, CheckpointError, WholebodyError
+from wholebody.runtime.backends.choose import Rebuild, choose_backend
+from wholebody.runtime.errors import ArtefactError, CheckpointError, WholebodyError
 from wholebody.runtime.pipelines.detector import PersonDetector
 from wholebody.runtime.pipelines.dope import DopePose, GroupBy, Selection
 from wholebody.runtime.pipelines.top_down import TopDownPose
+from wholebody.runtime.plan import is_engine, read_sidecar
 from wholebody.runtime.published import describe_detector, describe_student
-from wholebody.runtime.spec import AnySpec, DetectorSpec, StudentSpec, TopDownSpec, verified
+from wholebody.runtime.spec import AnySpec, StudentSpec, TopDownSpec, spec_from_dict, verified
 
 if TYPE_CHECKING:
     from wholebody.runtime.backends.onnxrt import OnnxRuntime
+    from wholebody.runtime.backends.trt import TensorRT
 
 __all__ = ["Pose", "load", "load_detector", "load_dope", "load_top_down"]
 
@@ -28,6 +31,7 @@ def load(
     detector: str | Path | None = None,
     backend: str = "auto",
     threads: int | None = None,
+    rebuild: Rebuild | None = None,
     options: Mapping[str, Any] | None = None,
     detector_options: Mapping[str, Any] | None = None,
     **pipeline: Any,
@@ -35,11 +39,14 @@ def load(
     """Load a student: `pose = load("student.onnx"); people = pose(image_bgr)`.
 
     student    an ONNX file: exported by wholebody, with its sidecar beside it, or a top-down student as it
-               was published by others
-    detector   for a top-down student, a person detector as ONNX
-    backend    "auto": the fastest that starts here; "onnxruntime:CPUExecutionProvider" or another of ONNX
-               Runtime's providers: that one or an error
-    threads    CPU threads of a network; None: the physical cores this process may use
+               was published by others; or an engine of `wholebody build`, with its sidecar
+    detector   for a top-down student, a person detector as ONNX or engine
+    backend    "auto": the fastest that starts here, an engine if one lies beside the ONNX file; "tensorrt" or
+               "tensorrt:1" (GPU number 1), "onnxruntime", "onnxruntime:CPUExecutionProvider" or another of
+               ONNX Runtime's providers: that one or an error
+    threads    CPU threads of ONNX Runtime; None: the physical cores this process may use
+    rebuild    called with the path of an engine that is refused here, and the number of the GPU, to build it
+               again; None: it is an error, or with "auto" passed over
     options    what a published student's file does not tell, see `describe_student`
     detector_options   the same for the detector, see `describe_detector` and `PersonDetector`
     pipeline   options of `DopePose` or `TopDownPose`
@@ -49,15 +56,15 @@ def load(
     that is missing, foreign or changed, BackendError for a backend that is not available, WholebodyError for
     a detector or options that do not belong to the student, ValueError for a number that is not allowed.
     """
-    if is_exported(student) and isinstance(read_artefact(student).spec, StudentSpec):
+    if isinstance(_described(Path(student)), StudentSpec):
         if detector is not None or options or detector_options:
             raise WholebodyError(
                 f"{student} finds people by itself and describes itself: leave out the detector and the "
                 "options of published files"
             )
-        return load_dope(student, backend=backend, threads=threads, **pipeline)
+        return load_dope(student, backend=backend, threads=threads, rebuild=rebuild, **pipeline)
     return load_top_down(
-        student, detector=detector, backend=backend, threads=threads, options=options,
+        student, detector=detector, backend=backend, threads=threads, rebuild=rebuild, options=options,
         detector_options=detector_options, **pipeline,
     )  # fmt: skip
 
@@ -67,18 +74,19 @@ def load_dope(
     *,
     backend: str = "auto",
     threads: int | None = None,
+    rebuild: Rebuild | None = None,
     selection: Selection = "ppi",
     group_by: GroupBy = "rpn",
 ) -> DopePose:
     """Load an exported DOPE student; parameters and errors are those of `load` and `DopePose`."""
-    artefact = read_artefact(student)
-    spec = _of_kind(artefact.spec, StudentSpec, student)
-    runner = _backend(backend, artefact.path, threads)
+    path = Path(student)
+    spec: StudentSpec = _of_kind(_described(path) or read_artefact(path).spec, StudentSpec, path)
+    runner = choose_backend(backend, path, threads=threads, rebuild=rebuild)
     metadata = _metadata(spec, runner)
     try:
         return DopePose(runner, spec, selection=selection, group_by=group_by, metadata=metadata)
     except CheckpointError as error:  # the file's options for pose-proposal integration
-        raise ArtefactError(f"{artefact.path}: {error}") from None
+        raise ArtefactError(f"{path}: {error}") from None
 
 
 def load_top_down(
@@ -87,6 +95,7 @@ def load_top_down(
     detector: str | Path | None = None,
     backend: str = "auto",
     threads: int | None = None,
+    rebuild: Rebuild | None = None,
     options: Mapping[str, Any] | None = None,
     detector_options: Mapping[str, Any] | None = None,
     max_people: int | None = None,
@@ -96,21 +105,23 @@ def load_top_down(
     """Load a top-down student, exported or published; parameters and errors are those of `load` and
     `TopDownPose`."""
     path = Path(student)
-    if is_exported(path):
-        if options:
-            raise WholebodyError(f"{path} describes itself: leave out {', '.join(options)}")
-        spec = _of_kind(read_artefact(path).spec, TopDownSpec, path)
-    else:
-        spec = describe_student(path, **(options or {}))
+    described = _described(path)
+    if described is not None and options:
+        raise WholebodyError(f"{path} describes itself: leave out {', '.join(options)}")
+    spec: TopDownSpec = _of_kind(
+        described or describe_student(_onnx_of(path), **(options or {})), TopDownSpec, path
+    )
     finder = None
     if detector is not None:
-        finder = load_detector(detector, backend=backend, threads=threads, **(detector_options or {}))
+        finder = load_detector(
+            detector, backend=backend, threads=threads, rebuild=rebuild, **(detector_options or {})
+        )
     elif detector_options:
         raise WholebodyError(f"{', '.join(detector_options)} without a detector: name its file")
-    runner = _backend(backend, path, threads)
+    runner = choose_backend(backend, path, threads=threads, rebuild=rebuild)
     return TopDownPose(
         runner, spec, finder, max_people=max_people, full_frame=full_frame, flip_test=flip_test,
-        metadata=_metadata(spec, runner),
+        buckets=getattr(runner, "buckets", None), metadata=_metadata(spec, runner),
     )  # fmt: skip
 
 
@@ -119,6 +130,7 @@ def load_detector(
     *,
     backend: str = "auto",
     threads: int | None = None,
+    rebuild: Rebuild | None = None,
     min_score: float = 0.3,
     iou: float = 0.6,
     min_area: float = 100.0,
@@ -126,9 +138,26 @@ def load_detector(
 ) -> PersonDetector:
     """Load a published person detector; `options` are those of `describe_detector`, the others of
     `PersonDetector`."""
-    spec = describe_detector(path, **options)
-    runner = _backend(backend, Path(path), threads)
+    path = Path(path)
+    spec = describe_detector(_onnx_of(path), **options)
+    runner = choose_backend(backend, path, threads=threads, rebuild=rebuild)
     return PersonDetector(runner, spec, min_score=min_score, iou=iou, min_area=min_area)
+
+
+def _described(student: Path) -> AnySpec | None:
+    """What a student's sidecar, or an engine's, says it is; None for a network that others published."""
+    if not is_engine(student):
+        return read_artefact(student).spec if is_exported(student) else None
+    description = read_sidecar(student).student
+    try:
+        return None if description is None else spec_from_dict(description)
+    except ArtefactError as error:
+        raise ArtefactError(f"{student}: {error}") from None
+
+
+def _onnx_of(path: Path) -> Path:
+    """A published network itself, or what an engine was built from: nothing else tells its outputs."""
+    return path.with_name(read_sidecar(path).onnx) if is_engine(path) else path
 
 
 def _of_kind(spec: AnySpec, kind: type[Any], path: str | Path) -> Any:
@@ -137,17 +166,6 @@ def _of_kind(spec: AnySpec, kind: type[Any], path: str | Path) -> Any:
     return spec
 
 
-def _metadata(spec: StudentSpec | TopDownSpec | DetectorSpec, runner: OnnxRuntime) -> dict[str, Any]:
+def _metadata(spec: AnySpec, runner: OnnxRuntime | TensorRT) -> dict[str, Any]:
     metadata = {"student": spec.name, "precision": spec.precision, "verified": verified(spec)}
     return metadata | ({"fallback": runner.fallback} if runner.fallback else {})
-
-
-def _backend(name: str, path: Path, threads: int | None) -> OnnxRuntime:
-    kind, _, provider = name.partition(":")
-    if kind not in ("auto", "onnxruntime") or (kind == "auto" and provider):
-        raise BackendError(f"unknown backend {name!r}; allowed are auto, onnxruntime, onnxruntime:PROVIDER")
-    try:
-        from wholebody.runtime.backends.onnxrt import OnnxRuntime
-    except ImportError as error:
-        raise BackendError(f"onnxruntime cannot be imported ({error}): pip install onnxruntime") from error
-    return OnnxRuntime(path, providers=[provider] if provider else None, threads=threads)

@@ -245,7 +245,10 @@ def test_load_answers_with_people(student: Path, answers: Answers) -> None:
     assert repr(pose) == "DopePose('tiny', 64x48, fp32, onnxruntime:CPUExecutionProvider, ppi)"
 
 
-@pytest.mark.parametrize("backend", ["tensorrt", "auto:CPUExecutionProvider", "", "onnxruntime:NoProvider"])
+@pytest.mark.parametrize(
+    "backend",
+    ["tensorflow", "tensorrt:GPU", "tensorrt:", "auto:CPUExecutionProvider", "", "onnxruntime:NoProvider"],
+)
 def test_load_refuses_backends_that_are_not_there(student: Path, backend: str) -> None:
     with pytest.raises(BackendError, match=r"unknown backend|has no NoProvider"):
         wholebody.load(student, backend=backend)

@@ -104,7 +104,7 @@ def test_without_arguments_it_explains_itself(wholebody: Wholebody, arguments: t
     assert "Commands:" in ended.out + ended.err
 
 
-@pytest.mark.parametrize("command", ["export", "verify", "run", "demo", "doctor", "bench"])
+@pytest.mark.parametrize("command", ["export", "verify", "build", "run", "demo", "doctor", "bench"])
 def test_help(wholebody: Wholebody, command: str) -> None:
     overview, ended = wholebody("--help"), wholebody(command, "--help")
     assert (overview.code, ended.code, ended.err) == (0, 0, "")
@@ -333,7 +333,8 @@ def test_a_student_that_needs_no_detector(wholebody: Wholebody, student: Path, s
         (("--json", "text/x.jsonl"), "cannot write text/x.jsonl"),
         (("--json", "."), "cannot write ."),
         (("--json", "student.json"), "this run needs that file"),
-        (("--backend", "tensorrt"), "allowed are auto, onnxruntime, onnxruntime:PROVIDER"),
+        (("--backend", "tensorflow"), "allowed are auto, onnxruntime, onnxruntime:PROVIDER, tensorrt,"),
+        (("--backend", "tensorrt"), "student.engine: no such engine; build it with `wholebody build "),
         (("--backend", "onnxruntime:FooProvider"), "has no FooProvider"),
     ],
 )

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 import typer
 
-from wholebody.commands import benching, exporting, running
+from wholebody.commands import benching, building, exporting, running
 from wholebody.console import Stopped, errors
 from wholebody.runtime.errors import WholebodyError
 
@@ -36,6 +36,7 @@ bench = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Measure l
 app.command()(exporting.fetch)
 app.command()(exporting.export)
 app.command()(exporting.verify)
+app.command()(building.build)
 app.command()(running.run)
 app.command()(running.demo)
 app.command()(running.doctor)
