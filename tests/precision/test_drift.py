@@ -273,11 +273,12 @@ def test_a_picture_of_any_size_keeps_its_pixels(one_body: Any) -> None:
 
 
 def boxes_drift(ours: NDArray[Any], theirs: NDArray[Any]) -> Drift:
-    backends = [
-        Answering(DETECTOR, {"dets": d.astype(np.float32)[None], "labels": np.zeros((1, len(d)), np.float32)})
-        for d in (ours, theirs)
-    ]
-    return measure_drift(*backends, DETECTOR, Pictures(DETECTOR))
+    return measure_drift(boxes(ours), boxes(theirs), DETECTOR, Pictures(DETECTOR))
+
+
+def boxes(found: NDArray[Any]) -> Answering:
+    labels = np.zeros((1, len(found)), np.float32)
+    return Answering(DETECTOR, {"dets": found.astype(np.float32)[None], "labels": labels})
 
 
 def test_boxes_drift_in_pixels_and_overlap() -> None:
