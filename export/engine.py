@@ -69,15 +69,19 @@ def build_engine(
     return Built(plan.output, described, False, time.perf_counter() - began)
 
 
-def rebuild_engine(engine: str | Path, *, progress: Callable[[Progress], None] | None = None) -> Built:
+def rebuild_engine(
+    engine: str | Path, *, cuda: Cuda | None = None, progress: Callable[[Progress], None] | None = None
+) -> Built:
     """Build a refused engine again: from the ONNX file beside it, with the options its sidecar tells.
+
+    cuda: the GPU to build for; None takes the first.
 
     Raises ArtefactError where either is missing, else what `build_engine` raises.
     """
     engine = Path(engine)
     before = read_sidecar(engine)
     plan = plan_build(engine.with_name(before.onnx), engine, BuildOptions.from_flags(before.flags))
-    return build_engine(plan, rebuild=True, progress=progress)
+    return build_engine(plan, cuda=cuda, rebuild=True, progress=progress)
 
 
 def _same(engine: Path, key: str) -> Plan | None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from wholebody.runtime.errors import BackendError
 from wholebody.runtime.whole import whole
 
-__all__ = ["FLAGS", "cubin", "source"]
+__all__ = ["FLAGS", "cubin", "find_compiler", "source"]
 
 # Products and sums are not fused, so that results are those of the NumPy references, bit by bit.
 FLAGS = ("-std=c++17", "-fmad=false")
@@ -45,7 +45,7 @@ def cubin(file: str, arch: str) -> bytes:
     flags, architecture and compiler. Raises BackendError where there is no compiler, or it refuses.
     """
     text = source(file)
-    compiler, version = _compiler()
+    compiler, version = find_compiler()
     key = hashlib.sha256("\0".join((text, *FLAGS, arch, version)).encode()).hexdigest()
     path = _cache() / f"{Path(file).stem}-{arch}-{key[:32]}.cubin"
     if path.is_file():
@@ -61,8 +61,8 @@ def cubin(file: str, arch: str) -> bytes:
 
 
 @cache
-def _compiler() -> tuple[str, str]:
-    """("nvrtc", version) or (path of nvcc, version)."""
+def find_compiler() -> tuple[str, str]:
+    """("nvrtc", version) or (path of nvcc, version); BackendError where neither is here."""
     library = _nvrtc_library()
     if library is not None:
         major, minor = ctypes.c_int(), ctypes.c_int()

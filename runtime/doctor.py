@@ -1,16 +1,24 @@
-"""What this machine has for running students, and what is missing."""
+"""What this machine has for running students, and what is missing.
+
+No CUDA is started beyond asking the driver how many GPUs there are; TensorRT, which can end a process that
+has no driver, is only imported.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import platform
+import re
 import sys
 from dataclasses import dataclass
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 
+from wholebody.runtime.backends.trt_versions import OLDEST, release
+from wholebody.runtime.compiler import find_compiler
 from wholebody.runtime.cpu import cores, cpu_name
+from wholebody.runtime.errors import BackendError
 
 __all__ = ["Finding", "examine"]
 
@@ -26,7 +34,8 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Look at Python, the libraries, ONNX Runtime's providers and the GPU."""
+    """Look at Python, the libraries, ONNX Runtime's providers and the GPU with what engines need."""
+    gpu = _gpu()
     return [
         Finding("wholebody", _version("wholebody") or "not installed", True),
         Finding(
@@ -39,7 +48,10 @@ def examine() -> list[Finding]:
         _opencv(),
         *_onnxruntime(),
         _export_extra(),
-        _gpu(),
+        gpu,
+        _pycuda(gpu),
+        _tensorrt(gpu),
+        _compiler(gpu),
     ]
 
 
@@ -136,6 +148,53 @@ def _gpu() -> Finding:
         f"{name.value.decode()}{f' and {count.value - 1} more' if count.value > 1 else ''}",
         True,
     )
+
+
+# --- for engines: missing is missing only where there is a GPU ---------------------------------------------
+
+
+def _pycuda(gpu: Finding) -> Finding:
+    try:
+        import_module("pycuda.driver")
+    except ImportError as error:
+        cure = "for engines: pip install pycuda, which is compiled with CUDA's headers and nvcc"
+        if "libcuda" in str(error):
+            cure = "install the NVIDIA driver (in a container: --gpus all)"
+        return _absent("pycuda", error, gpu, cure)
+    return Finding("pycuda", _version("pycuda") or "of unknown version", True)
+
+
+def _tensorrt(gpu: Finding) -> Finding:
+    try:
+        tensorrt = import_module("tensorrt")
+    except (ImportError, OSError) as error:  # a Jetson without libnvdla_compiler.so, for one
+        cure = "for engines: pip install tensorrt, on a Jetson apt install python3-libnvinfer"
+        return _absent("TensorRT", error, gpu, cure)
+    oldest = ".".join(map(str, OLDEST))
+    return Finding(
+        "TensorRT",
+        tensorrt.__version__,
+        release(tensorrt.__version__) >= OLDEST,
+        f"install {oldest} or newer",
+    )
+
+
+def _compiler(gpu: Finding) -> Finding:
+    """What makes kernels of their sources."""
+    try:
+        name, version = find_compiler()
+    except BackendError as error:
+        what, _, cure = str(error).rpartition(": ")
+        return _absent("CUDA compiler", BackendError(what), gpu, f"for engines: {cure}")
+    number = re.search(r"(?:nvrtc|release) ([\d.]+)", version)
+    return Finding("CUDA compiler", f"{Path(name).name} {number[1] if number else ''}".strip(), True)
+
+
+def _absent(what: str, error: Exception, gpu: Finding, cure: str) -> Finding:
+    """Nobody misses a library that is not installed at all, nor one that only lacks a GPU."""
+    if isinstance(error, ModuleNotFoundError):
+        return Finding(what, "not installed", None, cure)
+    return Finding(what, f"does not work: {_line(error)}", False if gpu.ok else None, cure)
 
 
 def _line(error: BaseException) -> str:

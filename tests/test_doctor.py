@@ -5,11 +5,13 @@ from __future__ import annotations
 import ctypes
 import sys
 from importlib import metadata
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
+from wholebody.runtime import doctor
 from wholebody.runtime.doctor import Finding, examine
+from wholebody.runtime.errors import BackendError
 
 
 def found(what: str) -> Finding:
@@ -110,3 +112,86 @@ def test_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(ctypes, "CDLL", missing)
     assert (found("NVIDIA GPU").ok, found("NVIDIA GPU").cure) == (None, "students run on the CPU")
+
+
+# --- what engines need --------------------------------------------------------------------------------------
+
+
+def with_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    load = ctypes.CDLL
+    driver = FakeDriver()
+    monkeypatch.setattr(ctypes, "CDLL", lambda name, *a, **k: driver if "cuda.so" in name else load(name))
+
+
+def package(name: str) -> ModuleType:
+    made = ModuleType(name)
+    made.__path__ = []
+    return made
+
+
+def broken(monkeypatch: pytest.MonkeyPatch, module: str, error: Exception) -> None:
+    class Broken:
+        def find_spec(self, name: str, *rest: object) -> None:
+            if name == module:
+                raise error
+
+    for name in [n for n in sys.modules if n.partition(".")[0] == module.partition(".")[0]]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "meta_path", [Broken(), *sys.meta_path])
+
+
+def test_nobody_misses_engines(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_a_gpu(monkeypatch)
+    broken(monkeypatch, "tensorrt", ModuleNotFoundError("No module named 'tensorrt'"))
+    broken(monkeypatch, "pycuda.driver", ModuleNotFoundError("No module named 'pycuda'"))
+    monkeypatch.setitem(sys.modules, "pycuda", package("pycuda"))
+    for what, cure in (("TensorRT", "python3-libnvinfer"), ("pycuda", "pip install pycuda")):
+        assert (found(what).found, found(what).ok) == ("not installed", None)
+        assert cure in found(what).cure
+
+
+@pytest.mark.parametrize("gpu", [True, False])
+def test_libraries_that_are_broken(monkeypatch: pytest.MonkeyPatch, gpu: bool) -> None:
+    """They matter only where there is a GPU."""
+    if gpu:
+        with_a_gpu(monkeypatch)
+    broken(monkeypatch, "tensorrt", OSError("libnvdla_compiler.so: cannot open\nshared object file"))
+    broken(monkeypatch, "pycuda.driver", ImportError("libcuda.so.1: cannot open shared object file"))
+    monkeypatch.setitem(sys.modules, "pycuda", package("pycuda"))
+    has = found("NVIDIA GPU").ok
+    assert (found("TensorRT").found, found("TensorRT").ok) == (
+        "does not work: libnvdla_compiler.so: cannot open", False if has else None,
+    )  # fmt: skip
+    assert found("pycuda").ok is (False if has else None)
+    assert "--gpus all" in found("pycuda").cure
+
+
+@pytest.mark.parametrize(("version", "ok"), [("8.5.3.1", True), ("10.16.1.11", True), ("8.4.1", False)])
+def test_libraries_that_are_there(monkeypatch: pytest.MonkeyPatch, version: str, ok: bool) -> None:
+    """TensorRT is imported and no more: without a driver its Runtime ends the process."""
+    monkeypatch.setitem(sys.modules, "tensorrt", SimpleNamespace(__version__=version))
+    monkeypatch.setitem(sys.modules, "pycuda", package("pycuda"))
+    monkeypatch.setitem(sys.modules, "pycuda.driver", ModuleType("pycuda.driver"))
+    assert (found("TensorRT").found, found("TensorRT").ok) == (version, ok)
+    assert found("pycuda").ok is True
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        (("nvrtc", "nvrtc 13.0"), "nvrtc 13.0"),
+        (("/usr/bin/nvcc", "Cuda compilation tools, release 12.6, V12.6.85\n"), "nvcc 12.6"),
+    ],
+)
+def test_the_compiler(monkeypatch: pytest.MonkeyPatch, answer: tuple[str, str], text: str) -> None:
+    monkeypatch.setattr(doctor, "find_compiler", lambda: answer)
+    assert (found("CUDA compiler").found, found("CUDA compiler").ok) == (text, True)
+
+
+def test_no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> None:
+        raise BackendError("kernels cannot be compiled, as nothing is here: pip install nvidia-cuda-nvrtc")
+
+    monkeypatch.setattr(doctor, "find_compiler", missing)
+    assert found("CUDA compiler").ok is (False if found("NVIDIA GPU").ok else None)
+    assert found("CUDA compiler").cure == "for engines: pip install nvidia-cuda-nvrtc"

@@ -24,7 +24,7 @@ def compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Log:
         return f"code {len(asked)}".encode()
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(compiler, "_compiler", lambda: ("nvrtc", "nvrtc 13.0"))
+    monkeypatch.setattr(compiler, "find_compiler", lambda: ("nvrtc", "nvrtc 13.0"))
     monkeypatch.setattr(compiler, "_nvrtc", nvrtc)
     return asked
 
@@ -42,7 +42,7 @@ def test_what_was_compiled_is_kept(compiled: Log, tmp_path: Path, monkeypatch: p
     assert compiler.cubin("simcc.cu", "sm_87") == b"code 2"
     monkeypatch.setattr(compiler, "FLAGS", ("-std=c++17",))
     assert compiler.cubin("simcc.cu", "sm_90") == b"code 3"
-    monkeypatch.setattr(compiler, "_compiler", lambda: ("nvrtc", "nvrtc 13.1"))
+    monkeypatch.setattr(compiler, "find_compiler", lambda: ("nvrtc", "nvrtc 13.1"))
     assert compiler.cubin("simcc.cu", "sm_90") == b"code 4"
     files = [path.name for path in (tmp_path / "wholebody" / "kernels").iterdir()]
     assert len(files) == 4
@@ -58,10 +58,10 @@ def test_a_cache_that_cannot_be_written_to(compiled: Log, tmp_path: Path) -> Non
 def test_no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiler, "_nvrtc_library", lambda: None)
     monkeypatch.setattr(compiler.shutil, "which", lambda *_, **__: None)
-    compiler._compiler.cache_clear()
+    compiler.find_compiler.cache_clear()
     with pytest.raises(BackendError, match="neither NVRTC nor nvcc is here: pip install nvidia-cuda-nvrtc"):
         compiler.cubin("simcc.cu", "sm_90")
-    compiler._compiler.cache_clear()
+    compiler.find_compiler.cache_clear()
 
 
 @pytest.fixture

@@ -65,7 +65,9 @@ StudentArgument = Annotated[
 ThreadsOption = Annotated[
     int | None, typer.Option(min=1, help="CPU threads; all physical cores unless told.")
 ]
-BackendOption = Annotated[str, typer.Option(help="auto, onnxruntime, onnxruntime:PROVIDER or tensorrt.")]
+BackendOption = Annotated[
+    str, typer.Option(help="auto, onnxruntime, onnxruntime:PROVIDER, tensorrt or tensorrt:GPU.")
+]
 
 # A top-down student's people.
 DetectorOption = Annotated[

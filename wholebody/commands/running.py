@@ -26,7 +26,6 @@ from wholebody.commands.options import (
     NormOption,
     SizeOption,
     SkeletonOption,
-    StudentArgument,
     ThreadsOption,
     UdpOption,
     height_width,
@@ -41,7 +40,13 @@ __all__ = ["demo", "doctor", "run"]
 
 
 def run(
-    student: StudentArgument,
+    student: Annotated[
+        Path,
+        typer.Argument(
+            metavar="STUDENT",
+            help="A student as ONNX: exported, with x.json beside it, or published by others; or its engine.",
+        ),
+    ],
     source: Annotated[
         list[str], typer.Argument(metavar="SOURCE", help="Pictures, folders, videos, or a webcam: 0.")
     ],
@@ -58,6 +63,9 @@ def run(
     ] = None,
     backend: BackendOption = "auto",
     threads: ThreadsOption = None,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Build an engine again that this GPU or TensorRT refuses.")
+    ] = False,
     view3d: Annotated[bool, typer.Option("--view3d", help="Draw the 3D poses beside each frame.")] = False,
     show: Annotated[bool, typer.Option("--show", help="Show frames in a window; q closes it.")] = False,
     ids: Annotated[
@@ -109,8 +117,8 @@ def run(
             run_student(
                 student, source, output=output, json=json, view3d=view3d, show=show, ids=ids, smooth=smooth,
                 detect_every=detect_every, summary=summary, on_frame=on_frame, backend=backend,
-                threads=threads, detector=detector, options=options, detector_options=detector_options,
-                **pipeline,
+                threads=threads, rebuild=_rebuild if rebuild else None, detector=detector, options=options,
+                detector_options=detector_options, **pipeline,
             )  # fmt: skip
     except Stopped as stopped:
         stopped.done = _done(summary, output, json)
@@ -155,6 +163,14 @@ def doctor() -> None:
         cure = f"  [dim]({escape(finding.cure)})[/]" if finding.cure and not finding.ok else ""
         console.print(f"{mark}  {finding.what:20} {escape(finding.found)}{cure}", markup=True)
     raise typer.Exit(1 if any(f.ok is False for f in findings) else 0)
+
+
+def _rebuild(engine: Path, device: int) -> None:
+    from wholebody.export.engine import rebuild_engine
+    from wholebody.runtime.cuda import Cuda
+
+    errors.print(f"building {engine} again")
+    rebuild_engine(engine, cuda=Cuda(device))
 
 
 def _done(summary: RunSummary, output: Path | None, json: Path | None) -> str:
