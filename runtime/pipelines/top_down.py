@@ -152,7 +152,7 @@ class TopDownPose:
     ) -> tuple[People, Rows]:
         keypoints, scores = self._decode(answers)
         keypoints = to_source(keypoints, affines)
-        score = score * _mean_above(self.min_keypoint_score, scores)
+        score = score * mean_above(self.min_keypoint_score, scores)
         areas = self.spec.input.width * self.spec.input.height / affines[:, 0, 0] ** 2  # of the crops: mmpose
         kept = oks_nms(keypoints, scores, score, areas, self.skeleton.sigmas, self.nms_threshold)
         keypoints3d = None
@@ -183,7 +183,7 @@ def _given(boxes: ArrayLike, image_bgr: Pixels) -> tuple[Floats, Floats]:
     return array.astype(np.float32), np.ones(len(array), np.float32)
 
 
-def _mean_above(least: float, scores: Floats) -> Floats:
+def mean_above(least: float, scores: Floats) -> Floats:
     """(N,) mean of each person's scores above `least`, 0 where there are none."""
     above = scores > least
     mean: Floats = np.where(above, scores, 0).sum(axis=1) / np.maximum(above.sum(axis=1), 1)
