@@ -1,8 +1,9 @@
-"""Measure an exported student, of either family, against the PyTorch checkpoint that it came from."""
+"""Measure a student, of either family, against what it came from: a PyTorch checkpoint, or its FP32 self."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,6 +12,8 @@ from wholebody.export.checkpoints import DopeCheckpoint, RtmPoseCheckpoint, load
 from wholebody.export.crop_certificate import CropCertificate
 from wholebody.export.dope_drift import compare
 from wholebody.export.person_boxes import Boxes, boxes_from, whole_frame
+from wholebody.export.precision.certificate import PrecisionCertificate
+from wholebody.export.precision.verifying import recorded_budget, verify_precision
 from wholebody.export.top_down_drift import compare_crops
 from wholebody.runtime.artefact import Artefact, read_artefact
 from wholebody.runtime.backends.onnxrt import OnnxRuntime
@@ -21,7 +24,7 @@ from wholebody.runtime.spec import AnySpec, StudentSpec, TopDownSpec
 
 __all__ = ["AnyCertificate", "verify", "verify_dope", "verify_top_down"]
 
-AnyCertificate = Certificate | CropCertificate
+AnyCertificate = Certificate | CropCertificate | PrecisionCertificate
 Spec = TypeVar("Spec", bound=AnySpec)
 
 
@@ -30,22 +33,33 @@ def verify(
     *,
     images: str | Path,
     reference: str | Path | None = None,
-    budget_px: float = Budget.px,
-    budget_mm: float = Budget.mm,
+    budget_px: float | None = None,
+    budget_mm: float | None = None,
+    budget_oks: float | None = None,
     boxes: str | Path | PersonDetector | None = None,
 ) -> AnyCertificate:
     """Measure a student on the pictures of a folder (or one picture, or a video).
 
-    reference  the checkpoint it was exported from; None looks for that file, by name, beside the student
-    budget_px  pixels of the source picture for DOPE, of the crop for a top-down student
-    boxes      of a top-down student's people: a file that `wholebody run --json` wrote, or a detector; None
-               takes every picture for one person
+    reference   the checkpoint it was exported from; for a student of reduced precision also the FP32 student;
+                None looks for that file, by name, beside the student
+    budget_px   the largest drift in pixels of the source picture for DOPE, of the crop for a top-down student
+    budget_oks  of reduced precision alone, which is judged part by part by its mean OKS and by its median px
+                and mm; None takes the budgets of its certificate
+    boxes       of a top-down student's people: a file that `wholebody run --json` wrote, or a detector; None
+                takes every picture for one person
 
     Raises ArtefactError for a student that is not whole or came from another checkpoint, CheckpointError,
     SourceError.
     """
     artefact = read_artefact(student)
-    budget = Budget(budget_px, budget_mm)
+    if artefact.spec.precision != "fp32":
+        limits = {"px": budget_px, "mm": budget_mm, "oks": budget_oks}
+        given = {name: limit for name, limit in limits.items() if limit is not None}
+        precision_budget = replace(recorded_budget(artefact.spec), **given)
+        return verify_precision(artefact, images, reference=reference, boxes=boxes, budget=precision_budget)
+    budget = Budget(
+        Budget.px if budget_px is None else budget_px, Budget.mm if budget_mm is None else budget_mm
+    )
     path = _reference(artefact) if reference is None else reference
     with open_source(images) as source:
         if isinstance(artefact.spec, StudentSpec):
