@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
-from typing import Literal
+from collections.abc import Iterator, Mapping, Set
+from typing import Any
 
+import numpy as np
+import onnx
 from onnx import ModelProto
+from onnxruntime.quantization import QuantType
+from onnxruntime.quantization.calibrate import TensorData
+from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from wholebody.export.precision.calibration import Samples
+from wholebody.export.precision.fused import fused_for_onnxruntime
+from wholebody.export.precision.placement import Placement, Target, place
+from wholebody.export.precision.prepare import prepared
+from wholebody.export.precision.ranges import Method, Progress, Ranges, activation_ranges
 
 __all__ = ["Method", "Target", "to_int8"]
-
-Target = Literal["tensorrt", "cpu"]
-Method = Literal["entropy", "minmax", "percentile"]
 
 
 def to_int8(
@@ -22,16 +28,75 @@ def to_int8(
     target: Target,
     method: Method = "entropy",
     exclude: Set[str] = frozenset(),
+    progress: Progress | None = None,
 ) -> ModelProto:
     """`model` with its convolutions and matrix products in INT8; the given model is not changed.
 
-    target   "tensorrt": symmetric S8S8, weights per channel, float bias, residual branches quantized;
-             "cpu": U8S8 for onnxruntime
-    method   how ranges are made of the activations: "minmax", "entropy" or "percentile"
-    exclude  names of nodes that stay in floating point
+    target    "tensorrt": symmetric S8S8, weights per channel, float bias, residual branches rounded;
+              "cpu": U8S8 for onnxruntime
+    method    how ranges are made of the activations: "minmax", "entropy" or "percentile"
+    exclude   names of nodes that stay in floating point
+    progress  is told how many samples of how many are counted
 
-    The ranges are kept by the content of model and samples, so that another `exclude` costs no calibration.
-    Raises ArtefactError where the model is quantized already, or where activations are not numbers or
-    the same for every picture.
+    Ranges are kept by the contents of model and samples: another `exclude` costs no calibration. A node whose
+    activations never change stays in floating point. Raises ArtefactError where the model is quantized already
+    or its activations are no numbers.
     """
-    raise NotImplementedError
+    model = prepared(model)
+    counted = place(model.graph, "tensorrt").activations | place(model.graph, "cpu").activations
+    ranges = activation_ranges(model, samples, counted, method, progress=progress)
+    if target == "cpu":
+        fused_for_onnxruntime(model)
+    placement = place(model.graph, target, exclude | set(_constant(model, ranges)))
+    return _Quantizer(model, placement, ranges, target).quantized()
+
+
+def _constant(model: ModelProto, ranges: Ranges) -> Iterator[str]:
+    """The nodes around activations that are the same in every picture: there is no range to divide."""
+    same = {tensor for tensor, (low, high) in ranges.items() if low == high}
+    for node in model.graph.node:
+        if same.intersection((*node.input, *node.output)):
+            yield node.name
+
+
+REDUCE_RANGE = False
+
+
+class _Quantizer(QDQQuantizer):
+    """onnxruntime's quantizer, kept to a placement."""
+
+    def __init__(self, model: ModelProto, placement: Placement, ranges: Ranges, target: Target) -> None:
+        symmetric = target == "tensorrt"
+        options = {
+            "ActivationSymmetric": symmetric,
+            "WeightSymmetric": True,
+            "QuantizeBias": not symmetric,
+            "AddQDQPairToWeight": symmetric,
+        }
+        super().__init__(
+            model,
+            per_channel=True,
+            reduce_range=not symmetric and REDUCE_RANGE,
+            weight_qType=QuantType.QInt8,
+            activation_qType=QuantType.QInt8 if symmetric else QuantType.QUInt8,
+            tensors_range={name: _data(*limits) for name, limits in ranges.items()},
+            nodes_to_quantize=sorted(placement.nodes),
+            nodes_to_exclude=[],
+            op_types_to_quantize={n.op_type for n in model.graph.node if n.name in placement.nodes},
+            extra_options=options,
+        )
+        self._rounded = placement.activations
+
+    def quantized(self) -> ModelProto:
+        made: ModelProto = self.quantize_model()
+        self.model.topological_sort()
+        onnx.checker.check_model(made)
+        return made
+
+    def quantize_activation_tensor(self, tensor_name: str) -> None:
+        if tensor_name in self._rounded:
+            super().quantize_activation_tensor(tensor_name)
+
+
+def _data(low: float, high: float) -> Any:
+    return TensorData(lowest=np.array(low, np.float32), highest=np.array(high, np.float32))

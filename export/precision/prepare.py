@@ -1,67 +1,81 @@
-"""A graph of anyone's as reduced precision needs it: opset 17, BatchNorm folded, every node named.
-
-A BatchNorm of its own has weights that FP16 cannot hold and ranges that INT8 wastes. Opset 13 brought weights
-quantized per channel; importers of TensorRT up to 9 misread reductions of opset 18.
-"""
+"""An ONNX file of any origin as a graph that can be quantized."""
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import Any
-
 import onnx
 import onnxslim
-from onnx import ModelProto, TensorProto
+from onnx import ModelProto, TensorProto, version_converter
 
 from wholebody.export.onnx_graph import IR_VERSION, OPSET
-from wholebody.export.precision.graph import name_of, opset_of, replace, with_types
 from wholebody.runtime.errors import ArtefactError
 
-__all__ = ["prepared"]
+__all__ = ["prepared", "require_float"]
+
+INTEGER_OPERATORS = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger")
 
 
 def prepared(model: ModelProto) -> ModelProto:
-    """The same network, simplified; what `wholebody export` wrote stays as it is, the given model unchanged.
+    """The same network in opset 17, its BatchNorms folded, its nodes named, its tensors' shapes written down.
 
-    Raises ArtefactError where it is of reduced precision already, or in no opset that leads to 17.
+    A model that wholebody exported stays as it is but for names. Raises ArtefactError for one that is
+    quantized already or that opset 17 cannot express.
     """
-    _require_fp32(model)
-    copy = ModelProto()
-    copy.CopyFrom(model)
-    simplified: Any = copy
-    if opset_of(model) != OPSET or any(node.op_type == "BatchNormalization" for node in model.graph.node):
-        simplified = onnxslim.slim(_at_opset(onnxslim.slim(copy)))
-    assert isinstance(simplified, ModelProto)
-    simplified.ir_version = IR_VERSION
-    _name_nodes(simplified)
-    return with_types(simplified)
+    require_float(model)
+    made = ModelProto()
+    made.CopyFrom(model)
+    if _opset(made) != OPSET or any(n.op_type in ("BatchNormalization", "Constant") for n in made.graph.node):
+        made = _simplified(_converted(made))
+    _name_nodes(made)
+    return onnx.shape_inference.infer_shapes(made)
 
 
-def _require_fp32(model: ModelProto) -> None:
-    kinds = {weight.data_type for weight in model.graph.initializer}
-    operators = {node.op_type for node in model.graph.node}
-    if "DequantizeLinear" in operators or TensorProto.FLOAT16 in kinds or TensorProto.BFLOAT16 in kinds:
-        raise ArtefactError("the graph is of reduced precision already: start from the FP32 file")
+def require_float(model: ModelProto) -> None:
+    """Raises ArtefactError for a model that is quantized already, or computes in halves."""
+    for node in model.graph.node:
+        if node.op_type in INTEGER_OPERATORS or node.op_type.startswith("QLinear"):
+            raise ArtefactError(
+                f"it is quantized already, as its {node.op_type} ({node.name}) shows: quantize the FP32 student"
+            )
+    if any(t.data_type in (TensorProto.FLOAT16, TensorProto.BFLOAT16) for t in model.graph.initializer):
+        raise ArtefactError("it is in half precision already: quantize the FP32 student")
 
 
-def _at_opset(model: ModelProto) -> ModelProto:
-    """In opset 17, its weights no longer inputs as old files have them."""
-    weights = {weight.name for weight in model.graph.initializer}
-    replace(model.graph.input, [value for value in model.graph.input if value.name not in weights])
-    model.ir_version = IR_VERSION
+def _opset(model: ModelProto) -> int:
+    return next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
+
+
+def _converted(model: ModelProto) -> ModelProto:
+    if _opset(model) == OPSET:
+        return model
+    _drop_weights_from_inputs(model)
     try:
-        return onnx.version_converter.convert_version(model, OPSET)
-    except (RuntimeError, ValueError) as error:  # the converter's own errors share no public base
-        reason = " ".join(str(error).split())[:200]
-        raise ArtefactError(
-            f"the graph's opset is {opset_of(model)} and cannot be made {OPSET} ({reason}): export it again"
-        ) from None
+        made = version_converter.convert_version(model, OPSET)
+    except Exception as error:  # the converter's own exceptions share no base
+        why = " ".join(str(error).split())[:200]
+        raise ArtefactError(f"its opset {_opset(model)} cannot be taken to {OPSET} ({why})") from None
+    made.ir_version = IR_VERSION
+    return made
+
+
+def _drop_weights_from_inputs(model: ModelProto) -> None:
+    """Before IR 4 every weight was an input, too."""
+    weights = {t.name for t in model.graph.initializer}
+    kept = [value for value in model.graph.input if value.name not in weights]
+    del model.graph.input[:]
+    model.graph.input.extend(kept)
+    model.ir_version = max(model.ir_version, IR_VERSION)
+
+
+def _simplified(model: ModelProto) -> ModelProto:
+    simplified = onnxslim.slim(model)
+    assert isinstance(simplified, ModelProto)
+    return simplified
 
 
 def _name_nodes(model: ModelProto) -> None:
-    """Every node gets a name of its own."""
-    names = Counter[str]()
+    """A node without a name of its own goes by its first output's."""
+    names = set[str]()
     for node in model.graph.node:
-        name = name_of(node)
-        names[name] += 1
-        node.name = name if names[name] == 1 else f"{name}_{names[name]}"
+        if not node.name or node.name in names:
+            node.name = node.output[0]
+        names.add(node.name)
