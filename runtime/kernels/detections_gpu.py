@@ -22,7 +22,8 @@ class DetectionRows:
     """
 
     def __init__(self, gpu: Gpu, part: Part, K: int, most: int) -> None:
-        self._gpu, self._part, self._K = gpu, part, K
+        self._gpu, self._K = gpu, K
+        self._part: Part = part
         self.rows = gpu.empty((1 + most, 6 + 5 * JOINTS[part]), np.float32)
 
     @property
