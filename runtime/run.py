@@ -17,13 +17,14 @@ from wholebody.runtime.artefact import sidecar_path
 from wholebody.runtime.draw import draw_people
 from wholebody.runtime.draw3d import draw_view3d, side_by_side
 from wholebody.runtime.errors import SourceError, WholebodyError
-from wholebody.runtime.loading import load
+from wholebody.runtime.loading import Pose, load
 from wholebody.runtime.media import Frame, Output, Source, open_output, open_source
 from wholebody.runtime.media.pictures import Image
 from wholebody.runtime.people import People
 from wholebody.runtime.pipelines.top_down import TopDownPose
 from wholebody.runtime.records import RecordWriter
 from wholebody.runtime.skeletons import DOPE
+from wholebody.runtime.spec import AnySpec, verified
 from wholebody.runtime.video.follow import Follow
 
 __all__ = ["RunSummary", "annotate", "run"]
@@ -37,7 +38,8 @@ OnFrame = Callable[[Frame, People], None]
 
 @dataclass
 class RunSummary:
-    """What a run did: frames and people in all, files that are whole, and what was read only in part.
+    """What a run did: frames and people in all, files that are whole; what was read only in part, or is
+    not verified.
 
     length is the number of frames announced, or None; closed says whether the user closed the window.
     """
@@ -88,6 +90,7 @@ def run(
             f"{student} finds the keypoints of one person in a box: name a person detector with --detector, "
             "or take every picture for one person with --full-frame"
         )
+    summary.warnings = _unverified(student, pose)
     follow = Follow(pose, detect_every=detect_every, ids=ids, smooth=smooth)
     with ExitStack() as stack:
         frames = stack.enter_context(open_source(source))
@@ -142,10 +145,25 @@ def _picture(frame: Frame, people: People, pictures: Output | None, view3d: bool
 
 
 def _tell(summary: RunSummary, source: Source, pictures: Output | None) -> None:
-    summary.warnings = list(source.warnings)
+    summary.warnings += source.warnings
     if pictures is not None:
         pictures.close()
         summary.written = list(pictures.written)
+
+
+def _unverified(student: str | Path, pose: Pose) -> list[str]:
+    """What to know of a student that no certificate answers for, and of a detector of reduced precision."""
+    found = [] if verified(pose.spec) else [f"{student} {_doubt(pose.spec)}"]
+    detector = pose.detector.spec if isinstance(pose, TopDownPose) and pose.detector else None
+    if detector is not None and detector.precision != "fp32" and not verified(detector):
+        found.append(f"the detector {detector.name} {_doubt(detector)}")
+    return found
+
+
+def _doubt(spec: AnySpec) -> str:
+    if spec.certificate is None:
+        return "has no certificate: how far it is from the network it was made of was never measured"
+    return "is over its budget: it differs from the network it was made of by more, as its certificate tells"
 
 
 def _spare(json: str | Path, student: str | Path, source: Source, pictures: Output | None) -> None:
