@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Array", "Backend", "TensorSpec"]
+if TYPE_CHECKING:
+    from typing import TypeGuard
+
+    from wholebody.runtime.cuda import Cuda
+    from wholebody.runtime.gpu import DeviceArray
+
+__all__ = ["Array", "Backend", "GpuBackend", "TensorSpec", "is_on_gpu"]
 
 Array = NDArray[np.generic]
 
@@ -35,3 +41,26 @@ class Backend(Protocol):
     def outputs(self) -> tuple[TensorSpec, ...]: ...
 
     def __call__(self, *inputs: Array) -> tuple[Array, ...]: ...
+
+
+class GpuBackend(Backend, Protocol):
+    """A network that also runs on arrays which are on a GPU, and leaves its answers there."""
+
+    @property
+    def cuda(self) -> Cuda:
+        """The GPU, whose stream everything goes through."""
+        ...
+
+    @property
+    def buckets(self) -> tuple[int, ...]:
+        """The sizes of a batch to run in, ascending."""
+        ...
+
+    def enqueue(self, *inputs: DeviceArray) -> tuple[DeviceArray, ...]:
+        """Ask for one run; the answers lie in memory that the next run overwrites."""
+        ...
+
+
+def is_on_gpu(backend: Backend) -> TypeGuard[GpuBackend]:
+    """Whether pipelines may stay on the GPU with it."""
+    return hasattr(backend, "enqueue")

@@ -51,7 +51,7 @@ class DopePose:
         _allow("group_by", group_by, get_args(GroupBy))
         self.backend = backend
         self.spec = spec
-        self.selection = selection
+        self.selection: Selection = selection
         self._preprocess = Preprocessor(spec.input)
         self._ppi = {
             part: replace(PpiOptions.from_dict(spec.parts[part].ppi), group_by=group_by) for part in PARTS

@@ -58,8 +58,8 @@ def _import_over(module: ModuleType | None) -> dict[str, Any]:
     return {name.rpartition(".")[2]: importlib.import_module(name) for name in OF_TENSORRT}
 
 
-def _fake(release: str) -> Fake:
-    world = behaviour.World(cuda=fake_cuda.FakeCuda())
+def _fake(release: str, cuda: Any = None) -> Fake:
+    world = behaviour.World(cuda=cuda or fake_cuda.FakeCuda())
     names = ModuleType("tensorrt")
     classes, functions = behaviour.behaviours(world, names)
     module = recorded.make_module(release, classes, functions)

@@ -1,0 +1,118 @@
+"""What pipelines on a GPU share: arrays on their way there, work that is repeated, stages that are timed."""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wholebody.runtime.cuda import Cuda, Event, Graph
+from wholebody.runtime.errors import BackendError
+from wholebody.runtime.gpu import DeviceArray
+
+__all__ = ["Replay", "Stages", "Upload"]
+
+log = logging.getLogger(__name__)
+
+KEPT = 32  # graphs; the one unused for longest makes room
+
+
+class Upload:
+    """Arrays to the GPU, one at a time, through memory that it keeps: pinned here, and there.
+
+    What it has there stays at one address until a larger array comes.
+    """
+
+    def __init__(self, cuda: Cuda) -> None:
+        self._cuda = cuda
+        self._room = 0
+
+    def __call__(self, array: NDArray[Any]) -> DeviceArray:
+        """Begin to copy an array, which may change at once; good until the next one.
+
+        The GPU must be done with this one by then.
+        """
+        if array.nbytes > self._room or not self._room:
+            self._room = max(1, array.nbytes)
+            self._pinned = self._cuda.pinned(self._room, np.uint8)
+            self._device = self._cuda.empty(self._room, np.uint8)
+        staged = self._pinned[: array.nbytes].view(array.dtype).reshape(array.shape)
+        np.copyto(staged, array)
+        device = DeviceArray(self._device.pointer, array.shape, array.dtype, self._device)
+        self._cuda.copy_in(staged, device)
+        return device
+
+
+class Replay:
+    """Work that is asked of a GPU over and over, as one CUDA graph once the same was asked for twice.
+
+    `failure` tells why graphs are not used; None where they are.
+    """
+
+    def __init__(self, cuda: Cuda) -> None:
+        self._cuda = cuda
+        self._graphs: OrderedDict[Hashable, Graph | None] = OrderedDict()  # None: asked for once
+        self.failure: str | None = None
+
+    def __call__(self, key: Hashable, work: Callable[[], None]) -> None:
+        """Ask for `work`, which does the same on the same memory whenever it has the same key.
+
+        It waits for nothing; what it compiles or allocates, it does the first time.
+        """
+        if key not in self._graphs:
+            self._make_room()
+            self._graphs[key] = None
+            work()
+            return
+        self._graphs.move_to_end(key)
+        graph = self._graphs[key] or self._captured(key, work)
+        if graph is None:
+            work()
+        else:
+            graph.launch()
+
+    def forget(self) -> None:
+        """Keep no graph, as they hold memory that is not used any more."""
+        self._cuda.synchronize()  # one of them may still run
+        self._graphs.clear()
+
+    def _captured(self, key: Hashable, work: Callable[[], None]) -> Graph | None:
+        if self.failure is not None:
+            return None
+        try:
+            with self._cuda.capture() as graph:
+                work()
+        except BackendError as error:
+            self.failure = str(error)
+            log.info("CUDA graphs are not used: %s", error)
+            return None
+        self._graphs[key] = graph
+        return graph
+
+    def _make_room(self) -> None:
+        if len(self._graphs) >= KEPT:
+            self._cuda.synchronize()  # the one that goes may still run
+            self._graphs.popitem(last=False)
+
+
+class Stages:
+    """How long the GPU takes for each stage of a picture."""
+
+    def __init__(self, cuda: Cuda) -> None:
+        self._cuda = cuda
+        self._marks: list[tuple[str, Event]] = [("", cuda.event())]
+
+    def done(self, stage: str) -> None:
+        """All that was asked for since the last mark belongs to this stage; it may come more than once."""
+        self._marks.append((stage, self._cuda.event()))
+
+    def milliseconds(self) -> dict[str, float]:
+        """By stage, in the order in which they came; waits for the GPU."""
+        times: dict[str, float] = {}
+        for (_, began), (stage, ended) in zip(self._marks, self._marks[1:], strict=False):
+            times[stage] = times.get(stage, 0.0) + ended.since(began)
+        return times
