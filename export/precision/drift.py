@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -191,7 +192,7 @@ class Reference:
         for a, b, name in zip(self._poses, poses, self.samples.names, strict=True):
             for joints in slices:
                 pairs.append(compare(a.part(joints), b.part(joints), self._sigmas(joints)))
-                names.append(name)
+                names.append(Path(name).name)
         return _join(pairs, names)
 
     def _sigmas(self, joints: slice) -> Floats | None:

@@ -50,7 +50,7 @@ class Simulated:
     def __call__(self, *inputs: Array) -> tuple[Array, ...]:
         names = (spec.name for spec in self.inputs)
         try:
-            answer: list[Any] = self._session.run(None, dict(zip(names, inputs, strict=True)))
+            answer: Any = self._session.run(None, dict(zip(names, inputs, strict=True)))
         except Exception as error:
             raise BackendError(f"onnxruntime cannot run the graph: {_one_line(error)}") from error
         return tuple(answer)
