@@ -4,10 +4,11 @@
 #include "suppress.cuh"
 
 // One warp a person: keypoints from crop to source pixels, and the person's score: the box's times the mean of the
-// keypoints' above `least`.
+// keypoints' above `least`. Scores and depths go along.
 extern "C" __global__ void __launch_bounds__(128)
     people_place(const float2* keypoints, const float* scores, const double* affines, const float* found,
-                 float2* placed, float* kept_scores, float* person, int people, int joints, float least) {
+                 const float* depths, float2* placed, float* placed_scores, float* person, float* placed_depths,
+                 int people, int joints, int with_depths, float least) {
     const int lane = threadIdx.x % 32, warps = gridDim.x * (blockDim.x / 32);
     for (int i = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32; i < people; i += warps) {
         const double* affine = affines + 6 * i;
@@ -17,7 +18,8 @@ extern "C" __global__ void __launch_bounds__(128)
             const size_t k = size_t(i) * joints + j;
             const float2 p = keypoints[k];
             placed[k] = make_float2((p.x - affine[2]) / affine[0], (p.y - affine[5]) / affine[4]);
-            const float score = kept_scores[k] = scores[k];
+            const float score = placed_scores[k] = scores[k];
+            if (with_depths) placed_depths[k] = depths[k];
             if (score > least) total += score, ++above;
         }
         for (int step = 16; step; step /= 2) total += __shfl_xor_sync(FULL, total, step);

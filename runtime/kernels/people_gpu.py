@@ -14,7 +14,7 @@ from wholebody.runtime.skeletons import Skeleton
 
 __all__ = ["GpuPeople", "KeptPeople"]
 
-PLACE = Kernel("people.cu", "people_place", "PPPPPPPiif")
+PLACE = Kernel("people.cu", "people_place", "PPPPPPPPPiiif")
 GATHER = Kernel("people.cu", "people_gather", "PPPPPPiii")
 THREADS = 128  # four people
 EXPECTED = 16  # people that are copied in the first go
@@ -54,6 +54,7 @@ class GpuPeople:
         self.most = people
         self._placed = gpu.empty((people, joints, 2), np.float32)
         self._scores = gpu.empty((people, joints), np.float32)
+        self._depths = gpu.empty((people if with_depths else 1, joints), np.float32)
         self._person = gpu.empty(people, np.float32)
         self._suppress = GpuOksNms(gpu, people, skeleton.sigmas, threshold)
         self._rows = gpu.empty((1 + people, 2 + (3 + with_depths) * joints), np.float32)
@@ -70,28 +71,29 @@ class GpuPeople:
         scores: DeviceArray,
         affines: DeviceArray,
         found: DeviceArray,
+        depths: DeviceArray | None = None,
     ) -> None:
         """Take people number `at` and on: N of them.
 
-        keypoints (N, K, 2) crop pixels, scores (N, K) and found (N,), the boxes' scores, float32; affines
-        (N, 2, 3) float64 from source to crop pixels.
+        keypoints (N, K, 2) crop pixels, scores (N, K), found (N,), the boxes' scores, and depths (N, K) in
+        metres, float32; affines (N, 2, 3) float64 from source to crop pixels.
         """
         count = len(keypoints)
         if count:
             rows = slice(at, at + count)
-            own = self._placed[rows], self._scores[rows], self._person[rows]
-            sizes = count, self._joints, self._least
-            grid = (blocks(count * 32, THREADS),)
-            self._gpu.launch(PLACE, grid, (THREADS,), keypoints, scores, affines, found, *own, *sizes)
+            given = keypoints, scores, affines, found, self._depths if depths is None else depths
+            own = self._placed[rows], self._scores[rows], self._person[rows], self._depths[rows]
+            sizes = count, self._joints, int(self._with_depths), self._least
+            self._gpu.launch(PLACE, (blocks(count * 32, THREADS),), (THREADS,), *given, *own, *sizes)
 
-    def keep(self, count: int, areas: DeviceArray, depths: DeviceArray | None = None) -> None:
+    def keep(self, count: int, areas: DeviceArray) -> None:
         """Suppress who is there twice among the first `count` people, and write the others' rows.
 
-        areas (N,) float32, of the crops in pixels of the picture; depths (N, K) float32 metres.
+        areas (N,) float32, of the crops in pixels of the picture.
         """
         placed, scores, person = self._placed[:count], self._scores[:count], self._person[:count]
         kept = self._suppress(placed, scores, person, areas)
-        arrays = kept, person, placed, scores, scores if depths is None else depths, self._rows
+        arrays = kept, person, placed, scores, self._depths, self._rows
         sizes = count, self._joints, int(self._with_depths)
         self._gpu.launch(GATHER, (blocks(count, 1, 1024),), (THREADS,), *arrays, *sizes)
 

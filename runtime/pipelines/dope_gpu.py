@@ -154,7 +154,7 @@ def _source_size(shape: Sequence[int], dtype: np.dtype[Any]) -> tuple[int, int]:
     nv12 = len(shape) == 2 and shape[0] % 3 == 0 and shape[1] % 2 == 0
     if not (bgr or nv12) or dtype != np.uint8 or 0 in shape:
         raise ValueError(
-            f"the picture is {dtype} of shape {tuple(shape)}; it must be uint8 (height, width, 3), or NV12 of "
-            "even sides, (height * 3 / 2, width)"
+            f"the picture is {dtype} of shape {tuple(shape)}; it must be uint8 (height, width, 3), or NV12 "
+            "of even sides, (height * 3 / 2, width)"
         )
     return (shape[0] if bgr else shape[0] // 3 * 2), shape[1]

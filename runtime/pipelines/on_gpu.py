@@ -37,7 +37,7 @@ class Upload:
         The GPU must be done with this one by then.
         """
         if array.nbytes > self._room or not self._room:
-            self._room = max(1, array.nbytes)
+            self._room = 1 << max(array.nbytes - 1, 0).bit_length()
             self._pinned = self._cuda.pinned(self._room, np.uint8)
             self._device = self._cuda.empty(self._room, np.uint8)
         staged = self._pinned[: array.nbytes].view(array.dtype).reshape(array.shape)

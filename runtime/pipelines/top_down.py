@@ -24,9 +24,9 @@ from wholebody.runtime.pipelines.flip import flip_back
 from wholebody.runtime.pipelines.lifting import Lifter
 from wholebody.runtime.pipelines.picture import check_picture
 from wholebody.runtime.skeletons import SKELETONS
-from wholebody.runtime.spec import TopDownSpec
+from wholebody.runtime.spec import CropInput, TopDownSpec
 
-__all__ = ["TopDownPose"]
+__all__ = ["TopDownPose", "crop_areas", "mean_above"]
 
 Rows = NDArray[np.intp]
 
@@ -153,7 +153,7 @@ class TopDownPose:
         keypoints, scores = self._decode(answers)
         keypoints = to_source(keypoints, affines)
         score = score * mean_above(self.min_keypoint_score, scores)
-        areas = self.spec.input.width * self.spec.input.height / affines[:, 0, 0] ** 2  # of the crops: mmpose
+        areas = crop_areas(self.spec.input, affines)
         kept = oks_nms(keypoints, scores, score, areas, self.skeleton.sigmas, self.nms_threshold)
         keypoints3d = None
         if self._lift is not None and self.spec.depth is not None:
@@ -181,6 +181,12 @@ def _given(boxes: ArrayLike, image_bgr: Pixels) -> tuple[Floats, Floats]:
         return np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
     check_boxes(array, image_bgr.shape[:2])
     return array.astype(np.float32), np.ones(len(array), np.float32)
+
+
+def crop_areas(crop: CropInput, affines: Affines) -> NDArray[np.float64]:
+    """(N,) what the crops cover, in square pixels of the picture: a person's area, as mmpose has it."""
+    areas: NDArray[np.float64] = crop.width * crop.height / affines[:, 0, 0] ** 2
+    return areas
 
 
 def mean_above(least: float, scores: Floats) -> Floats:

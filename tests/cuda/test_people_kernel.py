@@ -45,10 +45,11 @@ class Crowd:
 
     def on_gpu(self, gpu: Gpu, batch: int, *, with_depths: bool = True, most: int = 60) -> KeptPeople:
         people = GpuPeople(gpu, self.skeleton, most, with_depths=with_depths)
-        arrays = [gpu.upload(a) for a in (self.keypoints, self.scores, self.affines, self.found)]
+        given: list[Any] = [self.keypoints, self.scores, self.affines, self.found]
+        arrays = [gpu.upload(a) for a in [*given, *[self.depths] * with_depths]]
         for at in range(0, len(self.found), batch):
             people.place(at, *(array[at : at + batch] for array in arrays))
-        people.keep(len(self.found), gpu.upload(self.areas), gpu.upload(self.depths) if with_depths else None)
+        people.keep(len(self.found), gpu.upload(self.areas))
         return people.unpack(gpu.download(people.first))
 
 

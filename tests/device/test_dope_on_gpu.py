@@ -42,9 +42,9 @@ def picture(seed: int = 0, height: int = 90, width: int = 150) -> NDArray[np.uin
     return np.asarray(cv2.resize(small, (width, height)), np.uint8)
 
 
-def answers(people: int) -> dict[str, NDArray[np.float32]]:
+def answers(people: int) -> dict[str, NDArray[Any]]:
     """Of a network of HEIGHT x WIDTH for a crowd, with proposals that are empty at the end."""
-    arrays: dict[str, NDArray[np.float32]] = {}
+    arrays: dict[str, NDArray[Any]] = {}
     for case in CASES:
         found = crowd(case, people=people, each=3, clutter=6, seed=people)
         padded = {name: np.pad(a, [(0, 5)] + [(0, 0)] * (a.ndim - 1)) for name, a in vars(found).items()}
@@ -60,7 +60,7 @@ def student(path: Path, people: int = 4, size: str = FIXED) -> Path:
     arrays = answers(people)
     nodes = [
         helper.make_node("ReduceMean", ["image"], ["mean"], keepdims=0),
-        helper.make_node("Constant", [], ["ten"], value=numpy_helper.from_array(np.float32(10))),
+        helper.make_node("Constant", [], ["ten"], value=numpy_helper.from_array(np.array(10, np.float32))),
         helper.make_node("Mul", ["mean", "ten"], ["moved"]),
     ]
     tensors = [numpy_helper.from_array(a, f"{name}_of_crowd") for name, a in arrays.items()]

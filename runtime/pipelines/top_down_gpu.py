@@ -1,0 +1,186 @@
+"""A top-down student from the boxes in a picture to people on the GPU: only who is kept is copied back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wholebody.runtime.backends.backend import GpuBackend
+from wholebody.runtime.cuda import Cuda
+from wholebody.runtime.gpu import DeviceArray
+from wholebody.runtime.kernels.crop import crop_affines
+from wholebody.runtime.kernels.crop_gpu import GpuCropper
+from wholebody.runtime.kernels.heatmap_gpu import HeatmapDecoder
+from wholebody.runtime.kernels.people_gpu import GpuPeople
+from wholebody.runtime.kernels.simcc_gpu import DepthDecoder, SimccDecoder
+from wholebody.runtime.people import Floats, People
+from wholebody.runtime.pipelines.detector import PersonDetector
+from wholebody.runtime.pipelines.on_gpu import Replay, Stages, Upload
+from wholebody.runtime.pipelines.picture import check_pixels
+from wholebody.runtime.pipelines.top_down import TopDownPose, crop_areas
+from wholebody.runtime.spec import TopDownSpec
+
+__all__ = ["GpuTopDownPose"]
+
+Rows = NDArray[np.intp]
+
+
+class GpuTopDownPose(TopDownPose):
+    """`people = pose(image_bgr)`: a TopDownPose whose crops and keypoints never leave the GPU.
+
+    student  the loaded student
+    options  those of TopDownPose; crops are not mirrored here, so `flip_test` is not among them
+
+    The people are those of TopDownPose; times are those on the GPU. Boxes come from the detector through the
+    CPU, as their number decides what is asked of the student. Calls from several threads take turns.
+    """
+
+    def __init__(
+        self, student: GpuBackend, spec: TopDownSpec, detector: PersonDetector | None = None, **options: Any
+    ) -> None:
+        super().__init__(student, spec, detector, buckets=student.buckets, **options)
+        if self.flip_test:
+            raise ValueError("flip_test is True; crops are not mirrored on the GPU, so allowed is False")
+        self._engine, self._cuda, largest = student, student.cuda, student.buckets[-1]
+        self._upload, self._up_affines, self._up_found, self._up_areas = (
+            Upload(self._cuda) for _ in range(4)
+        )
+        self._crops = GpuCropper(self._cuda, spec.input, largest, student.inputs[0].dtype)
+        self._decoder = _Decoder(self._cuda, spec, largest, len(self.skeleton))
+        self._replay = Replay(self._cuda)
+        self._make_room(largest)
+
+    def estimate(self, image_bgr: Any, boxes: Floats, score: Floats) -> tuple[People, Rows]:
+        """The people in these boxes, as TopDownPose answers.
+
+        The picture may be on the GPU already, as an object with `__cuda_array_interface__` on which nothing
+        is left to be done.
+        """
+        if len(boxes) == 0:
+            return super().estimate(image_bgr, boxes, score)
+        with self._cuda.active():
+            began = time.perf_counter()
+            if len(boxes) > self._gathered.most:
+                self._make_room(len(boxes))
+            crowd = self._prepared(image_bgr, boxes, score)
+            staged_ms = (time.perf_counter() - began) * 1e3
+            times = self._run(crowd)
+            answered = time.perf_counter()
+            people, kept = self._kept(boxes)
+        times["preprocess"] += staged_ms
+        times["postprocess"] += (time.perf_counter() - answered) * 1e3
+        times = {"detect": 0.0, **times}
+        return people.with_metadata(**self._metadata, times_ms=times), kept
+
+    def _make_room(self, people: int) -> None:
+        """For so many people in one picture."""
+        self._replay.forget()
+        self._gathered = GpuPeople(
+            self._cuda, self.skeleton, people, threshold=self.nms_threshold, least=self.min_keypoint_score,
+            with_depths=self.spec.depth is not None,
+        )  # fmt: skip
+        self._first: Floats = self._cuda.pinned(self._gathered.first.shape, np.float32)
+
+    def _prepared(self, image: Any, boxes: Floats, score: Floats) -> _Crowd:
+        """What the kernels need to know of a picture and its boxes, on its way to the GPU."""
+        crop, count = self.spec.input, len(boxes)
+        affines = crop_affines(boxes, (crop.width, crop.height), self.spec.padding, udp=self.spec.udp)
+        areas = crop_areas(crop, affines).astype(np.float32)
+        batches = list(_batches(count, self._engine.buckets))
+        filled = np.zeros((batches[-1].first + batches[-1].size, 2, 3))  # what fills a batch is one pixel
+        filled[:count] = affines
+        check_pixels(image.shape, image.dtype)
+        there = hasattr(image, "__cuda_array_interface__")
+        return _Crowd(
+            picture=DeviceArray.of(image) if there else self._upload(image),
+            affines=self._up_affines(filled),
+            found=self._up_found(score.astype(np.float32)),
+            areas=self._up_areas(areas),
+            batches=batches,
+        )
+
+    def _run(self, crowd: _Crowd) -> dict[str, float]:
+        """Ask for everything, and wait; how long each stage took, in milliseconds."""
+        stages = Stages(self._cuda)
+        for batch in crowd.batches:
+            crops = self._crops(crowd.picture, crowd.affines[batch.first : batch.first + batch.size])
+            stages.done("preprocess")
+            answers = self._engine.enqueue(crops)
+            stages.done("network")
+            answers = tuple(answers[output][: batch.people] for output in self._order)
+            arrays = *answers, crowd.affines, crowd.found, crowd.areas
+            key = batch, *((array.pointer, array.shape) for array in arrays)
+            self._replay(key, partial(self._read, crowd, batch, answers))
+            stages.done("postprocess")
+        return stages.milliseconds()
+
+    def _read(self, crowd: _Crowd, batch: _Batch, answers: Sequence[DeviceArray]) -> None:
+        """A batch's keypoints into the picture; after the last one, who is kept."""
+        keypoints, scores, depths = self._decoder(answers)
+        rows = slice(batch.first, batch.first + batch.people)
+        self._gathered.place(batch.first, keypoints, scores, crowd.affines[rows], crowd.found[rows], depths)
+        if batch is crowd.batches[-1]:
+            self._gathered.keep(len(crowd.found), crowd.areas)
+            self._cuda.copy_out(self._gathered.first, self._first)
+
+    def _kept(self, boxes: Floats) -> tuple[People, Rows]:
+        found = self._gathered.unpack(self._first)
+        keypoints3d = None
+        if self._lift is not None and found.depths is not None:
+            keypoints3d = self._lift(found.keypoints, found.depths)
+        people = People(
+            found.keypoints, found.scores, keypoints3d, boxes[found.number], found.score, self.skeleton
+        )
+        return people, found.number
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """People number `first` and on, `people` of them, in a batch of `size`."""
+
+    first: int
+    people: int
+    size: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Crowd:
+    """A picture with N boxes on the GPU; affines also of what fills the last batch."""
+
+    picture: DeviceArray
+    affines: DeviceArray
+    found: DeviceArray
+    areas: DeviceArray
+    batches: list[_Batch]
+
+
+def _batches(people: int, buckets: Sequence[int]) -> Iterator[_Batch]:
+    """As few as hold everyone, each of the smallest size that does."""
+    for first in range(0, people, buckets[-1]):
+        here = min(people - first, buckets[-1])
+        yield _Batch(first, here, next(size for size in buckets if size >= here))
+
+
+class _Decoder:
+    """A student's answers as keypoints in crop pixels, scores and, where it has any, depths."""
+
+    def __init__(self, cuda: Cuda, spec: TopDownSpec, people: int, joints: int) -> None:
+        size = spec.input.width, spec.input.height
+        self._decode: SimccDecoder | HeatmapDecoder
+        if spec.head == "simcc":
+            self._decode = SimccDecoder(cuda, people, joints, spec.split)
+        else:
+            self._decode = HeatmapDecoder(cuda, people, joints, size, udp=spec.udp)
+        depth = spec.depth
+        self._depth = depth and DepthDecoder(cuda, people, joints, depth.bins, depth.range)
+
+    def __call__(self, answers: Sequence[DeviceArray]) -> tuple[DeviceArray, DeviceArray, DeviceArray | None]:
+        depths = self._depth(answers[2]) if self._depth else None
+        keypoints, scores = self._decode(*answers[: 2 if isinstance(self._decode, SimccDecoder) else 1])
+        return keypoints, scores, depths
