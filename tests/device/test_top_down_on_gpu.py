@@ -125,7 +125,7 @@ def test_every_head(device: Any, tmp_path: Path, name: str) -> None:
     pose, other = GpuTopDownPose(device.engine(onnx_file, batch=(1, 2, 4)), spec), on_cpu(onnx_file, spec)
     for seed, count in enumerate([2, 2, 2, 6, 6, 20]):
         image, boxes = picture(seed), boxes_of(count, seed)
-        same(pose(image, boxes), other(image, boxes), 0.1 if name == "udp" else 5e-3)
+        same(pose(image, boxes), other(image, boxes), 0.5 if name == "udp" else 5e-3)  # noise, not peaks
     assert 12 < len(pose(picture(), boxes_of(20))) < 20, "who is there twice is suppressed"
 
 
