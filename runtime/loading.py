@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from wholebody.runtime.artefact import is_exported, read_artefact
+from wholebody.runtime.backends.backend import is_on_gpu
 from wholebody.runtime.backends.choose import Rebuild, choose_backend
-from wholebody.runtime.errors import ArtefactError, CheckpointError, WholebodyError
+from wholebody.runtime.errors import ArtefactError, BackendError, CheckpointError, WholebodyError
 from wholebody.runtime.pipelines.detector import PersonDetector
 from wholebody.runtime.pipelines.dope import DopePose, GroupBy, Selection
+from wholebody.runtime.pipelines.dope_gpu import GpuDopePose
 from wholebody.runtime.pipelines.top_down import TopDownPose
+from wholebody.runtime.pipelines.top_down_gpu import GpuTopDownPose
 from wholebody.runtime.plan import is_engine, read_sidecar
 from wholebody.runtime.published import describe_detector, describe_student
 from wholebody.runtime.spec import AnySpec, StudentSpec, TopDownSpec, spec_from_dict, verified
@@ -20,9 +25,14 @@ if TYPE_CHECKING:
     from wholebody.runtime.backends.onnxrt import OnnxRuntime
     from wholebody.runtime.backends.trt import TensorRT
 
+    Runner = OnnxRuntime | TensorRT
+
 __all__ = ["Pose", "load", "load_detector", "load_dope", "load_top_down"]
 
+log = logging.getLogger(__name__)
+
 Pose = DopePose | TopDownPose
+P = TypeVar("P", DopePose, TopDownPose)
 
 
 def load(
@@ -52,9 +62,10 @@ def load(
     pipeline   options of `DopePose` or `TopDownPose`
 
     Every answer's metadata says which `student`, `precision` and `backend` gave it, whether it was `verified`
-    against PyTorch, and `fallback` where "auto" passed a faster backend over. Raises ArtefactError for a file
-    that is missing, foreign or changed, BackendError for a backend that is not available, WholebodyError for
-    a detector or options that do not belong to the student, ValueError for a number that is not allowed.
+    against PyTorch, and `fallback` where a faster way was passed over. With TensorRT all of a student's work
+    is done on the GPU. Raises ArtefactError for a file that is missing, foreign or changed, BackendError for
+    a backend that is not available, WholebodyError for a detector or options that do not belong to the
+    student, ValueError for a number that is not allowed.
     """
     if isinstance(_described(Path(student)), StudentSpec):
         if detector is not None or options or detector_options:
@@ -82,9 +93,8 @@ def load_dope(
     path = Path(student)
     spec: StudentSpec = _of_kind(_described(path) or read_artefact(path).spec, StudentSpec, path)
     runner = choose_backend(backend, path, threads=threads, rebuild=rebuild)
-    metadata = _metadata(spec, runner)
     try:
-        return DopePose(runner, spec, selection=selection, group_by=group_by, metadata=metadata)
+        return _pipeline(GpuDopePose, DopePose, runner, spec, selection=selection, group_by=group_by)
     except CheckpointError as error:  # the file's options for pose-proposal integration
         raise ArtefactError(f"{path}: {error}") from None
 
@@ -111,17 +121,18 @@ def load_top_down(
     spec: TopDownSpec = _of_kind(
         described or describe_student(_onnx_of(path), **(options or {})), TopDownSpec, path
     )
-    finder = None
+    find = None
     if detector is not None:
-        finder = load_detector(
+        find = load_detector(
             detector, backend=backend, threads=threads, rebuild=rebuild, **(detector_options or {})
         )
     elif detector_options:
         raise WholebodyError(f"{', '.join(detector_options)} without a detector: name its file")
     runner = choose_backend(backend, path, threads=threads, rebuild=rebuild)
-    return TopDownPose(
-        runner, spec, finder, max_people=max_people, full_frame=full_frame, flip_test=flip_test,
-        buckets=getattr(runner, "buckets", None), metadata=_metadata(spec, runner),
+    in_numpy = partial(TopDownPose, buckets=getattr(runner, "buckets", None))
+    return _pipeline(
+        GpuTopDownPose, in_numpy, runner, spec, detector=find, max_people=max_people, full_frame=full_frame,
+        flip_test=flip_test,
     )  # fmt: skip
 
 
@@ -144,6 +155,21 @@ def load_detector(
     return PersonDetector(runner, spec, min_score=min_score, iou=iou, min_area=min_area)
 
 
+def _pipeline(
+    on_gpu: Callable[..., P], in_numpy: Callable[..., P], runner: Runner, spec: AnySpec, **options: Any
+) -> P:
+    """A pipeline on the GPU, where the network runs on one and kernels can be compiled; else in NumPy."""
+    metadata = {"student": spec.name, "precision": spec.precision, "verified": verified(spec)}
+    fallback = runner.fallback
+    if is_on_gpu(runner):
+        try:
+            return on_gpu(runner, spec, **options, metadata=metadata)
+        except BackendError as error:
+            fallback = f"{error}; so only the network runs on the GPU"
+            log.warning(fallback)
+    return in_numpy(runner, spec, **options, metadata=metadata | ({"fallback": fallback} if fallback else {}))
+
+
 def _described(student: Path) -> AnySpec | None:
     """What a student's sidecar, or an engine's, says it is; None for a network that others published."""
     if not is_engine(student):
@@ -164,8 +190,3 @@ def _of_kind(spec: AnySpec, kind: type[Any], path: str | Path) -> Any:
     if not isinstance(spec, kind):
         raise ArtefactError(f"{path} is {spec.name}, of the family {spec.family}: that cannot be used here")
     return spec
-
-
-def _metadata(spec: AnySpec, runner: OnnxRuntime | TensorRT) -> dict[str, Any]:
-    metadata = {"student": spec.name, "precision": spec.precision, "verified": verified(spec)}
-    return metadata | ({"fallback": runner.fallback} if runner.fallback else {})

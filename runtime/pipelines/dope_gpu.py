@@ -36,7 +36,7 @@ class GpuDopePose(DopePose):
     engine  the loaded student, whose answers are float32
 
     The people are those of DopePose; times are those on the GPU. Calls from several threads take turns.
-    Raises BackendError where the engine's answers are of another type.
+    Raises BackendError where the engine's answers are of another type, and where kernels cannot be compiled.
     """
 
     def __init__(
@@ -58,6 +58,8 @@ class GpuDopePose(DopePose):
         self._to_input = GpuPreprocessor(self._cuda, spec.input, kinds["image"])
         self._replay = Replay(self._cuda)
         self._finders: dict[Part, _Finder] = {}
+        # Once, so that the first picture does not wait for compilers, or fail for want of one.
+        self(np.zeros((spec.input.height, spec.input.width, 3), np.uint8))
 
     def __call__(self, image: Any) -> People:
         """Find everyone in a picture: (H, W, 3) uint8 in OpenCV's order of blue, green, red.

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from wholebody.runtime.backends.backend import GpuBackend
 from wholebody.runtime.cuda import Cuda
+from wholebody.runtime.errors import BackendError
 from wholebody.runtime.gpu import DeviceArray
 from wholebody.runtime.kernels.crop import crop_affines
 from wholebody.runtime.kernels.crop_gpu import GpuCropper
@@ -35,10 +36,11 @@ class GpuTopDownPose(TopDownPose):
     """`people = pose(image_bgr)`: a TopDownPose whose crops and keypoints never leave the GPU.
 
     student  the loaded student
-    options  those of TopDownPose; crops are not mirrored here, so `flip_test` is not among them
+    options  those of TopDownPose
 
     The people are those of TopDownPose; times are those on the GPU. Boxes come from the detector through the
-    CPU, as their number decides what is asked of the student. Calls from several threads take turns.
+    CPU, as their number decides what is asked of the student. Calls from several threads take turns. Raises
+    BackendError where kernels cannot be compiled, and for `flip_test`, as crops are not mirrored here.
     """
 
     def __init__(
@@ -46,7 +48,7 @@ class GpuTopDownPose(TopDownPose):
     ) -> None:
         super().__init__(student, spec, detector, buckets=student.buckets, **options)
         if self.flip_test:
-            raise ValueError("flip_test is True; crops are not mirrored on the GPU, so allowed is False")
+            raise BackendError("crops are not mirrored on the GPU: leave out flip_test, or do it in NumPy")
         self._engine, self._cuda, largest = student, student.cuda, student.buckets[-1]
         self._upload, self._up_affines, self._up_found, self._up_areas = (
             Upload(self._cuda) for _ in range(4)
@@ -55,6 +57,7 @@ class GpuTopDownPose(TopDownPose):
         self._decoder = _Decoder(self._cuda, spec, largest, len(self.skeleton))
         self._replay = Replay(self._cuda)
         self._make_room(largest)
+        self._compile()
 
     def estimate(self, image_bgr: Any, boxes: Floats, score: Floats) -> tuple[People, Rows]:
         """The people in these boxes, as TopDownPose answers.
@@ -77,6 +80,12 @@ class GpuTopDownPose(TopDownPose):
         times["postprocess"] += (time.perf_counter() - answered) * 1e3
         times = {"detect": 0.0, **times}
         return people.with_metadata(**self._metadata, times_ms=times), kept
+
+    def _compile(self) -> None:
+        """Run once, so that the first picture does not wait for compilers, or fail for want of one."""
+        crop = self.spec.input
+        nobody = np.zeros((crop.height, crop.width, 3), np.uint8)
+        self.estimate(nobody, np.array([[0, 0, crop.width, crop.height]], np.float32), np.ones(1, np.float32))
 
     def _make_room(self, people: int) -> None:
         """For so many people in one picture."""
