@@ -1,8 +1,8 @@
 """What no measurement decides: the nodes that stay in FP32 in every student.
 
 Coordinates: a half has a step of 1 pixel above 1024, so anchors, the decode of boxes and poses and
-suppression stay. Norms: a sum of squares leaves FP16's range, which ends at 65504, long before its vector does,
-and the answer is finite and wrong. TensorRT makes a square, a sum and a root of ReduceL2, so that the sum
+suppression stay. Norms: a sum of squares leaves the range of FP16, 65504, long before its vector does;
+the answer is then finite and wrong. TensorRT makes a square, a sum and a root of ReduceL2, so that the sum
 overflows where no tensor of the ONNX file does.
 """
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper
 
 from wholebody.export.precision.graph import HEAVY, consumers, name_of, producers
+from wholebody.runtime.spec import AnySpec, TopDownSpec
 
 __all__ = ["always_fp32", "held_by_half"]
 
@@ -33,17 +34,20 @@ LOSS = (
 )  # relative; rounding to FP16 loses half of it and less, where no number is below its normal range
 
 
-def always_fp32(model: ModelProto, spec: object = None) -> set[str]:
-    """Names of the nodes that `to_half` must keep: decode, anchors, suppression, norms, unfit weights."""
+def always_fp32(model: ModelProto, spec: AnySpec) -> set[str]:
+    """Names of the nodes that `to_half` must keep: decode, anchors, suppression, norms, unfit weights.
+
+    What a top-down student answers is how likely each place is, and no coordinates: it need not stay.
+    """
     graph = model.graph
-    kept = [*_decoding(graph), *_normalizing(graph), *_unfit(graph)]
+    answers = [] if isinstance(spec, TopDownSpec) else [value.name for value in graph.output]
+    kept = [*_decoding(graph, answers), *_normalizing(graph), *_unfit(graph)]
     return {name_of(node) for node in kept}
 
 
-def _decoding(graph: GraphProto) -> Iterator[NodeProto]:
+def _decoding(graph: GraphProto, answers: list[str]) -> Iterator[NodeProto]:
     """From the answers, and from what suppression and pooling of regions read, up to the last product."""
-    made, seen = producers(graph), set[str]()
-    todo = [value.name for value in graph.output]
+    made, seen, todo = producers(graph), set[str](), answers
     for node in graph.node:
         if node.op_type in COORDINATES:
             yield node
