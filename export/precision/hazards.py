@@ -107,6 +107,8 @@ def _hazard(node: NodeProto, values: list[float], total: float, limit: float) ->
 def _peaks(probe: ModelProto, samples: Iterable[Mapping[str, Array]]) -> dict[str, float]:
     """The largest answers over all samples."""
     peaks: dict[str, float] = {}
+    if not probe.graph.output:
+        return peaks
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "probe.onnx"
         path.write_bytes(probe.SerializeToString())
