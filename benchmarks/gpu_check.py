@@ -32,7 +32,9 @@ from wholebody.runtime.compiler import cubin
 from wholebody.runtime.cuda import Cuda
 from wholebody.runtime.errors import BackendError
 
-SOURCES = ("simcc", "heatmap", "preprocess", "crop", "pose_nms", "oks_nms", "ppi_groups", "ppi_modes")
+SOURCES = (
+    "simcc", "heatmap", "preprocess", "crop", "pose_nms", "oks_nms", "people", "ppi_groups", "ppi_modes",
+)  # fmt: skip
 LAUNCHES, REPEATS = 32, 30  # in a graph that is timed, and how often it is
 SANITIZER_SECONDS = 90
 MODULE = "wholebody.benchmarks.gpu_check"

@@ -2,12 +2,13 @@
 """TensorRT engines on a real GPU against ONNX Runtime's answers, measured and timed; one JSON.
 
     python scripts/trt_check.py prepare FOLDER STUDENT.onnx … [--pictures FOLDER]
-    python scripts/trt_check.py run FOLDER [--output FILE]
+    python scripts/trt_check.py run FOLDER [--output FILE | --into FILE]
 
 `prepare` runs anywhere: it copies the students, makes small networks, and saves inputs with ONNX Runtime's
-answers. `run` is for the GPU and needs TensorRT, pycuda and NumPy only. Each of its steps is a process of its
-own, so that a crash in one ends no other; the smallest network comes first. It exits with 1 where a step
-failed, and prints which and why.
+answers. `run` is for the GPU and needs TensorRT, pycuda and NumPy only, and OpenCV for whole pipelines. Each
+of its steps is a process of its own, so that a crash in one ends no other; the smallest network comes first.
+It exits with 1 where a step failed, and prints which and why. `--into` adds the report to that of
+`gpu_check`. Where there is no TensorRT, it says so and leaves everything out.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ SMALL = ("conv", "half", "int8", "nonzero")
 # The largest difference from ONNX Runtime as a share of the largest value: in FP32, and in less.
 LIMIT, LIMITS = 2e-3, {"half": 1e-2, "int8": 2e-2}
 STEP_SECONDS = 400
+PEOPLE = 8  # in the picture of a top-down student
 Numbers = dict[str, Any]
 
 
@@ -49,6 +51,7 @@ def main() -> int:
     run = commands.add_parser("run")
     run.add_argument("folder", type=Path)
     run.add_argument("--output", type=Path, default=Path("trt_check.json"))
+    run.add_argument("--into", type=Path, help="a JSON file that gets the report as its entry 'tensorrt'")
     run.add_argument("--frames", type=int, default=20_000)
     run.add_argument("--only", nargs="*", default=[], help="steps whose names hold one of these")
     step = commands.add_parser("step")
@@ -62,7 +65,12 @@ def main() -> int:
         return 0
     if given.command == "step":
         return one_step(given.name, given.folder, given.output, given.frames)
-    return run_all(given.folder, given.output, given.frames, given.only)
+    status = run_all(given.folder, given.output, given.frames, given.only)
+    if given.into:
+        entries = json.loads(given.into.read_text("utf-8")) if given.into.is_file() else {}
+        report = json.loads(given.output.read_text("utf-8"))
+        given.into.write_text(json.dumps({**entries, "tensorrt": report}, indent=1) + "\n", "utf-8")
+    return status
 
 
 # --- prepare ------------------------------------------------------------------------------------------------
@@ -149,21 +157,31 @@ def save_answers(path: Path, pictures: Path | None) -> None:
         feeds = {node.name: a for node, a in zip(session.get_inputs(), inputs, strict=True)}
         for node, array in zip(session.get_outputs(), session.run(None, feeds), strict=True):
             arrays[f"{number}/out/{node.name}"] = array
-    if "0/in/size" in arrays:
-        arrays |= people_of(path, pictures)
+    arrays |= people_of(path, pictures)
     np.savez_compressed(path.with_suffix(".npz"), **arrays)
 
 
 def people_of(path: Path, pictures: Path | None) -> dict[str, Any]:
-    """A picture, and the people whom the pipeline finds in it with ONNX Runtime."""
-    from wholebody.runtime.artefact import read_artefact
+    """A picture, with boxes where the student wants them, and the people whom ONNX Runtime finds."""
+    from wholebody.runtime.artefact import is_exported, read_artefact
     from wholebody.runtime.backends.onnxrt import OnnxRuntime
     from wholebody.runtime.pipelines.dope import DopePose
+    from wholebody.runtime.pipelines.top_down import TopDownPose
+    from wholebody.runtime.spec import StudentSpec
 
+    if not is_exported(path):
+        return {}
     spec: Any = read_artefact(path).spec
-    image = dope_pictures(pictures)[0]
-    people = DopePose(OnnxRuntime(path, providers=["CPUExecutionProvider"]), spec)(image)
-    return {"picture": image, "keypoints": people.keypoints, "scores": people.scores}
+    inputs = {"picture": dope_pictures(pictures)[0]}
+    network = OnnxRuntime(path, providers=["CPUExecutionProvider"])
+    if isinstance(spec, StudentSpec):
+        people = DopePose(network, spec)(inputs["picture"])
+    else:
+        height, width = inputs["picture"].shape[:2]
+        shares = np.array([[0.1 * i, 0.08 * i, 0.1 * i + 0.25, 0.08 * i + 0.4] for i in range(PEOPLE)])
+        inputs["boxes"] = (shares * [width, height, width, height]).astype(np.float32)
+        people = TopDownPose(network, spec)(inputs["picture"], inputs["boxes"])
+    return {**inputs, "keypoints": people.keypoints, "scores": people.scores}
 
 
 def dope_pictures(pictures: Path | None) -> list[Any]:
@@ -211,6 +229,10 @@ def run_all(folder: Path, output: Path, frames: int, only: list[str]) -> int:
     names += ["options:conv", "refusals:conv", "memory:conv", *(f"memory:{s}" for s in students)]
     names += [f"people:{s}" for s in students] + ["rebuild:" + s for s in students]
     report: Numbers = {}
+    if missing := left_out():
+        print(f"left out: {missing}")
+        output.write_text(json.dumps({"left_out": missing}) + "\n", "utf-8")
+        return 0
     for name in [n for n in names if not only or any(part in n for part in only)]:
         report[name] = outcome(name, folder, frames)
         output.write_text(json.dumps(report, indent=1) + "\n", "utf-8")
@@ -220,6 +242,16 @@ def run_all(folder: Path, output: Path, frames: int, only: list[str]) -> int:
     failed = [name for name, result in report.items() if not result["ok"]]
     print(f"{len(report) - len(failed)} of {len(report)} steps passed; failed: {', '.join(failed) or 'none'}")
     return 1 if failed else 0
+
+
+def left_out() -> str | None:
+    """Why nothing can be run here."""
+    for module in ("tensorrt", "pycuda.driver"):
+        command = [sys.executable, "-c", f"import {module}"]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment())
+        if done.returncode:
+            return f"engines: {done.stderr.strip().splitlines()[-1]}"
+    return None
 
 
 def outcome(name: str, folder: Path, frames: int) -> Numbers:
@@ -529,28 +561,66 @@ def unsupported(path: Path) -> Path:
 
 
 def step_people(path: Path, frames: int) -> Numbers:
-    """The whole pipeline on the engine: the people whom it finds with ONNX Runtime."""
-    network = open_engine(path)
-    if [s.name for s in network.inputs] != ["image", "size"]:
-        return {"left_out": "not a student of whole pictures"}
+    """Whole pipelines on the engine, in NumPy and on the GPU: ONNX Runtime's people, and times."""
+    if open_engine(path).plan.student is None:
+        return {"left_out": "not a student of wholebody"}
     try:
-        from wholebody.runtime.pipelines.dope import DopePose
+        poses = pipelines(path)
     except ImportError as error:
         return {"left_out": f"needs OpenCV: {error}"}
-    from wholebody.runtime.spec import spec_from_dict
-
     with np.load(path.with_suffix(".npz"), allow_pickle=False) as file:
-        picture, keypoints, scores = (file[name] for name in ("picture", "keypoints", "scores"))
-    pose = DopePose(network, spec_from_dict(network.plan.student))  # type: ignore[arg-type]
-    for _ in range(20):
-        people = pose(picture)
-    same = people.keypoints.shape == keypoints.shape
-    pixels = float(np.nanmax(np.abs(people.keypoints - keypoints), initial=0.0)) if same else 1e9
-    score = float(np.abs(people.scores - scores).max(initial=0.0)) if same else 1e9
-    times = {stage: round(ms, 3) for stage, ms in people.metadata["times_ms"].items()}
+        inputs = [file[name] for name in ("picture", "boxes") if name in file]
+        keypoints, scores = file["keypoints"], file["scores"]
+    numbers: Numbers = {"wanted": len(keypoints)}
+    for name, pose in poses.items():
+        people = pose(*inputs)
+        same = people.keypoints.shape == keypoints.shape
+        pixels = float(np.nanmax(np.abs(people.keypoints - keypoints), initial=0.0)) if same else 1e9
+        score = float(np.abs(people.scores - scores).max(initial=0.0)) if same else 1e9
+        times = on_the_clock(pose, inputs)
+        numbers[name] = {
+            "people": len(people), "largest_px": pixels, "largest_score": score, **times,
+            "graph_failure": pose._replay.failure if hasattr(pose, "_replay") else None,
+        }  # fmt: skip
+    numbers["ok"] = all(numbers[name]["largest_px"] < 0.5 for name in poses)
+    return numbers
+
+
+def pipelines(path: Path) -> dict[str, Any]:
+    """What the runtime may do with an engine."""
+    from wholebody.runtime.pipelines.dope import DopePose
+    from wholebody.runtime.pipelines.dope_gpu import GpuDopePose
+    from wholebody.runtime.pipelines.top_down import TopDownPose
+    from wholebody.runtime.pipelines.top_down_gpu import GpuTopDownPose
+    from wholebody.runtime.spec import StudentSpec, spec_from_dict
+
+    spec: Any = spec_from_dict(open_engine(path).plan.student)
+    dope = isinstance(spec, StudentSpec)
+    in_numpy, on_gpu = (DopePose, GpuDopePose) if dope else (TopDownPose, GpuTopDownPose)
+    network = open_engine(path)
+    buckets = {} if dope else {"buckets": network.buckets}
+    plain: Any = on_gpu(open_engine(path, graphs=False), spec)
+    plain._replay.failure = "not asked for"
     return {
-        "ok": pixels < 0.5, "people": len(people), "wanted": len(keypoints), "largest_px": pixels,
-        "largest_score": score, "times_ms": times,
+        "numpy": in_numpy(network, spec, **buckets),
+        "gpu": on_gpu(network, spec),
+        "gpu, no graphs": plain,
+    }
+
+
+def on_the_clock(pose: Any, inputs: list[Any], rounds: int = 200) -> Numbers:
+    """Milliseconds from a picture in memory to people, and the medians of the stages."""
+    for _ in range(rounds // 10):
+        pose(*inputs)
+    times, stages = [], []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        people = pose(*inputs)
+        times.append((time.perf_counter() - began) * 1e3)
+        stages.append(people.metadata["times_ms"])
+    return {
+        "ms": median(times), "p99_ms": round(float(np.percentile(times, 99)), 4),
+        "stages_ms": {name: median([stage[name] for stage in stages]) for name in stages[0]},
     }  # fmt: skip
 
 
