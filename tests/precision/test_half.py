@@ -17,9 +17,14 @@ from wholebody.export.precision.always import always_fp32
 from wholebody.export.precision.graph import HEAVY, element_types, name_of, producers
 from wholebody.export.precision.half import to_half
 from wholebody.runtime.onnxfile import tensor_types
+from wholebody.runtime.spec import CropInput, DetectorInput, DetectorSpec, TopDownSpec, WeightsSpec
 
 FLOAT, FLOAT16 = TensorProto.FLOAT, TensorProto.FLOAT16
 SHAPE = (1, 4, 6, 6)
+BLACK, UNIT = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+WEIGHTS = WeightsSpec("made up", "0" * 64, "none")
+BOXES = DetectorSpec("boxes", "suppressed", DetectorInput(64, 64, BLACK, UNIT, "rgb"), WEIGHTS)
+CROPS = TopDownSpec("crops", "simcc", CropInput(64, 32, BLACK, UNIT, "rgb"), "coco17", WEIGHTS)
 
 
 def node(operator: str, inputs: str, output: str, **attributes: Any) -> NodeProto:
@@ -55,8 +60,7 @@ def run(model: ModelProto, **inputs: Any) -> list[Any]:
     options = ort.SessionOptions()
     options.log_severity_level = 3
     session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    answer: list[Any] = session.run(None, inputs)
-    return answer
+    return list(session.run(None, inputs))
 
 
 def x(seed: int = 1) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -93,7 +97,7 @@ def test_kept_nodes_pass_their_values_on_unrounded() -> None:
     assert [n.input[0] for n in casts(half)] == ["x", "a", "d", "y_fp16"]
     with np.errstate(over="ignore"):
         (answer,) = ReferenceEvaluator(half).run(None, {"x": x()})
-    np.testing.assert_allclose(answer, run(model, x=x())[0], rtol=0, atol=0.01)
+    np.testing.assert_allclose(np.asarray(answer), run(model, x=x())[0], rtol=0, atol=0.01)
 
 
 def test_readers_of_one_tensor_share_its_cast() -> None:
@@ -193,7 +197,7 @@ def test_a_weight_beyond_fp16_is_refused_unless_kept() -> None:
                   {"huge": np.full((4, 4, 1, 1), 1e6, np.float32)})  # fmt: skip
     with pytest.raises(ValueError, match=r"weight huge has 1e\+06, beyond FP16"):
         to_half(model, keep=set())
-    assert {"n_a"} <= always_fp32(model, SPEC)
+    assert {"n_a"} <= always_fp32(model, CROPS)
     to_half(model, keep={"n_a"})
 
 
@@ -278,7 +282,7 @@ def test_any_graph_is_the_same_network_with_no_cast_too_many(drawn: tuple[ModelP
 
 def test_a_dope_student(tiny_dope_onnx: ModelProto) -> None:
     """Its boxes and poses are decoded, and suppressed, in FP32; all products are in FP16."""
-    half = to_half(tiny_dope_onnx, keep=always_fp32(tiny_dope_onnx, DETECTOR))
+    half = to_half(tiny_dope_onnx, keep=always_fp32(tiny_dope_onnx, BOXES))
     types, made = element_types(half.graph), producers(half.graph)
     operators = {n.op_type: n for n in half.graph.node}
     boxes = (*operators["NonMaxSuppression"].input[:2], *operators["RoiAlign"].input[:2])
