@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from wholebody.distill import scenes
+from wholebody.distill import learning, scenes
 from wholebody.distill.dope import finish as finish_module
 from wholebody.distill.dope import train as train_module
 from wholebody.distill.dope.finish import PPI, finish
@@ -53,8 +53,11 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder with eight scenes; trainings are tiny, and on the CPU, where the same steps end the same."""
     monkeypatch.setattr(scenes, "render_scene", render_scene)
     monkeypatch.setattr(scenes, "SHARD", 8)
-    for name, value in (("SAVE_EVERY", 2), ("LOG_EVERY", 1), ("CLUSTERED_SCENES", 8), ("MINI", CONFIG)):
-        monkeypatch.setattr(train_module, name, value)
+    for module, name, value in (
+        (learning, "SAVE_EVERY", 2), (learning, "LOG_EVERY", 1),
+        (train_module, "CLUSTERED_SCENES", 8), (train_module, "MINI", CONFIG),
+    ):  # fmt: skip
+        monkeypatch.setattr(module, name, value)
     monkeypatch.setattr(finish_module, "MINI", CONFIG)
     monkeypatch.setattr(train_module, "rendering", lambda folder, scenes, processes: nullcontext())
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)

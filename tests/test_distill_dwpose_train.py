@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from wholebody.distill import scenes
+from wholebody.distill import learning, scenes
 from wholebody.distill.dwpose import finish as finish_module
 from wholebody.distill.dwpose import train as train_module
 from wholebody.distill.dwpose.batches import CROPS_A_SCENE, batches
@@ -49,8 +49,10 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with eight scenes; trainings are tiny, and all in this process."""
     monkeypatch.setattr(scenes, "render_scene", render_scene)
     monkeypatch.setattr(scenes, "SHARD", 8)
-    for name, value in (("SAVE_EVERY", 2), ("LOG_EVERY", 1), ("MINI", CONFIG)):
-        monkeypatch.setattr(train_module, name, value)
+    for module, name, value in (
+        (learning, "SAVE_EVERY", 2), (learning, "LOG_EVERY", 1), (train_module, "MINI", CONFIG),
+    ):  # fmt: skip
+        monkeypatch.setattr(module, name, value)
     monkeypatch.setattr(finish_module, "MINI", CONFIG)
     monkeypatch.setattr(train_module, "rendering", lambda folder, scenes, workers: nullcontext())
     (tmp_path / "scenes").mkdir()

@@ -9,20 +9,19 @@ one. Every few hundred steps the whole state is saved, and the same command goes
 
 from __future__ import annotations
 
-import argparse
-import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from torch.nn.utils import clip_grad_norm_
+from torch import Tensor
 
-from wholebody.distill.dope.batches import batches
+from wholebody.distill.dope.batches import Batch, batches
 from wholebody.distill.dope.losses import AuxiliaryHeads, batch_losses
 from wholebody.distill.dope.start import cluster, initialise
+from wholebody.distill.learning import arguments, learn
 from wholebody.distill.scenes import SIDE, Scenes, rendering, wait_for_scenes
-from wholebody.distill.state import Schedule, TrainingLog, TrainingState
+from wholebody.distill.state import Schedule, TrainingState
 from wholebody.export.student_file import read_student
 from wholebody.export.students.dope import PARTS, Dope, DopeConfig
 from wholebody.runtime.skeletons import DOPE
@@ -43,13 +42,7 @@ MINI = DopeConfig(
     max_size=SIDE,
 )
 SEED = 1
-CLIP = 5.0
 CLUSTERED_SCENES = 2000
-COLUMNS = (
-    TextColumn("dope-mini"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-    TextColumn("{task.description}"),
-)  # fmt: skip
-SAVE_EVERY, LOG_EVERY = 500, 50  # at each save, scenes rendered meanwhile are taken in
 
 
 def train(
@@ -98,44 +91,22 @@ def _learn(state: TrainingState, stock: Scenes, size: int, seed: int, workers: i
     assert isinstance(network, Dope)
     assert isinstance(auxiliary, AuxiliaryHeads)
     anchors = {part: network.get_buffer(f"{part}_anchor_poses").cpu().numpy() for part in PARTS}
-    device, last = next(network.parameters()).device, state.schedule.steps
-    log = TrainingLog(state.path.with_name("log.jsonl"), LOG_EVERY)
-    with Progress(*COLUMNS) as progress:
-        task = progress.add_task("", total=last, completed=state.step)
-        while state.step < last:
-            stock.refresh()
-            until = min(last, state.step + SAVE_EVERY)
-            torch.manual_seed(seed + state.step)
-            for batch in batches(stock, anchors, state.step, until, size, seed, workers):
-                batch = batch.to(device)
-                heat = batch.heat(network.config.c4_stride)
-                losses = batch_losses(network, batch.normalised(), batch.truth, auxiliary, heat)
-                state.optimizer.zero_grad(set_to_none=True)
-                torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
-                clip_grad_norm_(state.parameters(), CLIP)
-                state.advance()
-                if line := log.add(state.step, losses, pictures=size, scenes=len(stock)):
-                    progress.update(task, completed=state.step, description=line)
-            state.save()
+    device, stride = next(network.parameters()).device, network.config.c4_stride
+
+    def draw(first: int, last: int) -> Iterator[Batch]:
+        return batches(stock, anchors, first, last, size, seed, workers)
+
+    def losses(batch: Batch) -> dict[str, Tensor]:
+        batch = batch.to(device)
+        return batch_losses(network, batch.normalised(), batch.truth, auxiliary, batch.heat(stride))
+
+    learn(state, stock, draw, losses, name="dope-mini", size=size, seed=seed)
 
 
 def main() -> None:
     """Parse the command line and train."""
-    parser = argparse.ArgumentParser(description="Train dope-mini; the same command resumes.")
-    parser.add_argument("--work", type=Path, default=Path(".training/dope"), help="scenes, log, checkpoints")
-    parser.add_argument("--steps", type=int, default=6000)
-    parser.add_argument("--scenes", type=int, default=40_000, help="scenes to render, seeds from 0 on")
-    parser.add_argument("--batch", type=int, default=64, help="pictures a step")
-    parser.add_argument("--rate", type=float, default=1e-3, help="peak of the learning rate")
-    parser.add_argument("--start", type=Path, help="a student to go on from, in place of scratch")
-    parser.add_argument("--workers", type=int, default=max(1, (os.cpu_count() or 2) - 1))
-    args = parser.parse_args()
-    print(
-        train(
-            args.work, args.steps, args.scenes, batch=args.batch, rate=args.rate, start=args.start,
-            workers=args.workers,
-        )
-    )  # fmt: skip
+    args = arguments("dope-mini", family="dope", steps=8000, batch=128, rate=1.2e-3)
+    print(train(**vars(args)))
 
 
 if __name__ == "__main__":

@@ -9,20 +9,18 @@ Every few hundred steps the whole state is saved, and the same command goes on f
 
 from __future__ import annotations
 
-import argparse
-import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
-from torch.nn.utils import clip_grad_norm_
 
-from wholebody.distill.dwpose.batches import CROPS_A_SCENE, batches
+from wholebody.distill.dwpose.batches import CROPS_A_SCENE, Batch, batches
 from wholebody.distill.dwpose.losses import crop_losses
+from wholebody.distill.learning import arguments, learn
 from wholebody.distill.scenes import Scenes, rendering, wait_for_scenes
-from wholebody.distill.state import Schedule, TrainingLog, TrainingState
+from wholebody.distill.state import Schedule, TrainingState
 from wholebody.export.student_file import read_student
 from wholebody.export.students.rtmpose import RtmPose, RtmPoseConfig, SimCC
 from wholebody.runtime.skeletons import WHOLEBODY133
@@ -32,13 +30,7 @@ __all__ = ["MINI", "train"]
 # The trunk of RTMPose-s. A convolution of 3 x 3 where that has 7 x 7 saves a third of all weights.
 MINI = RtmPoseConfig(deepen=0.33, widen=0.5, height=256, width=192, kernel=3)
 SEED = 1
-CLIP = 5.0
 FIRST_SCENES = 1000  # to begin with
-COLUMNS = (
-    TextColumn("dwpose-mini"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-    TextColumn("{task.description}"),
-)  # fmt: skip
-SAVE_EVERY, LOG_EVERY = 500, 50  # at each save, scenes rendered meanwhile are taken in
 
 
 def train(
@@ -84,24 +76,16 @@ def _state(work: Path, schedule: Schedule, start: Path | None, seed: int) -> Tra
 def _learn(state: TrainingState, stock: Scenes, size: int, seed: int, workers: int) -> None:
     network = state.network
     assert isinstance(network, RtmPose)
-    config, last = network.config, state.schedule.steps
-    crop, device = (config.width, config.height), next(network.parameters()).device
-    log = TrainingLog(state.path.with_name("log.jsonl"), LOG_EVERY)
-    with Progress(*COLUMNS) as progress:
-        task = progress.add_task("", total=last, completed=state.step)
-        while state.step < last:
-            stock.refresh()
-            until = min(last, state.step + SAVE_EVERY)
-            for batch in batches(stock, crop, state.step, until, size, seed, workers):
-                batch = batch.to(device)
-                losses = crop_losses(_outputs(network, batch.normalised()), batch, config)
-                state.optimizer.zero_grad(set_to_none=True)
-                torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
-                clip_grad_norm_(state.parameters(), CLIP)
-                state.advance()
-                if line := log.add(state.step, losses, pictures=size, scenes=len(stock)):
-                    progress.update(task, completed=state.step, description=line)
-            state.save()
+    config, device = network.config, next(network.parameters()).device
+
+    def draw(first: int, last: int) -> Iterator[Batch]:
+        return batches(stock, (config.width, config.height), first, last, size, seed, workers)
+
+    def losses(batch: Batch) -> dict[str, Tensor]:
+        batch = batch.to(device)
+        return crop_losses(_outputs(network, batch.normalised()), batch, config)
+
+    learn(state, stock, draw, losses, name="dwpose-mini", size=size, seed=seed)
 
 
 def _outputs(network: RtmPose, images: Tensor) -> SimCC:
@@ -114,23 +98,8 @@ def _outputs(network: RtmPose, images: Tensor) -> SimCC:
 
 def main() -> None:
     """Parse the command line and train."""
-    parser = argparse.ArgumentParser(description="Train dwpose-mini; the same command resumes.")
-    parser.add_argument(
-        "--work", type=Path, default=Path(".training/dwpose"), help="scenes, log, checkpoints"
-    )
-    parser.add_argument("--steps", type=int, default=6000)
-    parser.add_argument("--scenes", type=int, default=40_000, help="scenes to render, seeds from 0 on")
-    parser.add_argument("--batch", type=int, default=512, help="crops a step")
-    parser.add_argument("--rate", type=float, default=2e-3, help="peak of the learning rate")
-    parser.add_argument("--start", type=Path, help="a student to go on from, in place of scratch")
-    parser.add_argument("--workers", type=int, default=max(1, (os.cpu_count() or 2) - 1))
-    args = parser.parse_args()
-    print(
-        train(
-            args.work, args.steps, args.scenes, batch=args.batch, rate=args.rate, start=args.start,
-            workers=args.workers,
-        )
-    )  # fmt: skip
+    args = arguments("dwpose-mini", family="dwpose", steps=4000, batch=512, rate=2e-3)
+    print(train(**vars(args)))
 
 
 if __name__ == "__main__":
