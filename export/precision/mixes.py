@@ -149,12 +149,10 @@ class Mixes:
 
 
 def _quantized(model: ModelProto) -> set[str]:
-    """The layers that read dequantized numbers."""
+    """The layers both of whose factors are dequantized; one may read what was rounded for another."""
     made = producers(model.graph)
-    return {
-        name_of(node)
-        for node in model.graph.node
-        if node.op_type in HEAVY
-        and node.input[0] in made
-        and made[node.input[0]].op_type == "DequantizeLinear"
-    }
+
+    def rounded(tensor: str) -> bool:
+        return tensor in made and made[tensor].op_type == "DequantizeLinear"
+
+    return {name_of(n) for n in model.graph.node if n.op_type in HEAVY and all(map(rounded, n.input[:2]))}
