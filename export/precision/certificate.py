@@ -10,7 +10,14 @@ from onnx import ModelProto, TensorProto
 
 from wholebody.export.precision.calibration import Samples
 from wholebody.export.precision.drift import Drift, PrecisionBudget, measure_drift
-from wholebody.export.precision.graph import HEAVY, element_types, name_of, producers, with_types
+from wholebody.export.precision.graph import (
+    HEAVY,
+    element_types,
+    is_quantized,
+    name_of,
+    producers,
+    with_types,
+)
 from wholebody.export.precision.simulation import Simulated
 from wholebody.runtime.backends.backend import Backend
 from wholebody.runtime.spec import AnySpec
@@ -107,10 +114,9 @@ def precision_of_layers(model: ModelProto) -> dict[str, list[str]]:
     layers: dict[str, list[str]] = {kind: [] for kind in KINDS}
     for node in graph.node:
         if node.op_type in HEAVY:
-            given = made.get(node.input[0])
-            quantized = given is not None and given.op_type == "DequantizeLinear"
             half = types.get(node.output[0]) == TensorProto.FLOAT16
-            layers["int8" if quantized else "fp16" if half else "fp32"].append(name_of(node))
+            kind = "int8" if is_quantized(node, made) else "fp16" if half else "fp32"
+            layers[kind].append(name_of(node))
     return layers
 
 

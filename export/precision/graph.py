@@ -18,6 +18,7 @@ __all__ = [
     "element_types",
     "half_inputs",
     "is_float",
+    "is_quantized",
     "name_of",
     "operator_types",
     "opset_of",
@@ -61,6 +62,13 @@ def captured(node: NodeProto) -> Iterator[str]:
 def _graphs(attributes: Iterable[AttributeProto]) -> Iterator[GraphProto]:
     for attribute in attributes:
         yield from [attribute.g] if attribute.type == AttributeProto.GRAPH else attribute.graphs
+
+
+def is_quantized(node: NodeProto, made: Mapping[str, NodeProto]) -> bool:
+    """Whether both factors of a product are dequantized; one alone may be what was rounded for another."""
+    return node.op_type in HEAVY and all(
+        name in made and made[name].op_type == "DequantizeLinear" for name in node.input[:2]
+    )
 
 
 def opset_of(model: ModelProto) -> int:

@@ -23,6 +23,7 @@ from wholebody.export.precision.graph import (
     element_types,
     half_inputs,
     is_float,
+    is_quantized,
     name_of,
     operator_types,
     opset_of,
@@ -37,10 +38,10 @@ __all__ = ["always_fp32", "to_half"]
 def to_half(model: ModelProto, *, keep: AbstractSet[str]) -> ModelProto:
     """`model` in FP16 but for the nodes named in `keep`; the given model is not changed.
 
-    In FP32 stay also its inputs and outputs, what ONNX does not define in FP16, what is quantized, and
-    operators without work of their own (a Relu, a Reshape) between nodes of FP32 alone. A node without a name
-    goes by that of its first output. Raises ValueError where a weight of a node that is not kept is beyond
-    FP16.
+    In FP32 stay also its inputs and outputs, what ONNX does not define in FP16, what is quantized (beside a
+    Cast, a product is not fused with its Q/DQ), and operators without work of their own (a Relu, a Reshape)
+    between nodes of FP32 alone. A node without a name goes by that of its first output. Raises ValueError
+    where a weight of a node that is not kept is beyond FP16.
     """
     model = with_types(model)
     _plain_weights(model)
@@ -74,7 +75,7 @@ def _half_nodes(model: ModelProto, keep: AbstractSet[str]) -> set[str]:
         for node in model.graph.node
         if name_of(node) not in keep
         and _can_be_half(node, types, opset)
-        and not _is_quantized(node, made)
+        and not is_quantized(node, made)
         and not inner.intersection(node.output)
     }
     return set(half) - _not_worth(half, model.graph, types)
@@ -88,12 +89,6 @@ def _can_be_half(node: NodeProto, types: Mapping[str, int], opset: int) -> bool:
     read, written = operator_types(node, opset)
     bound = {read[i].type_str for i in half_inputs(node, types, opset)}
     return bool(outputs) and all(HALF in written[i].types and written[i].type_str in bound for i in outputs)
-
-
-def _is_quantized(node: NodeProto, made: Mapping[str, NodeProto]) -> bool:
-    """A product of dequantized numbers is fused with them, unless a Cast stands between."""
-    above = (made[name].op_type for name in node.input if name in made)
-    return node.op_type in HEAVY and "DequantizeLinear" in above
 
 
 def _not_worth(half: Mapping[str, NodeProto], graph: GraphProto, types: Mapping[str, int]) -> set[str]:

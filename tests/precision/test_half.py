@@ -14,6 +14,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from wholebody.export.precision.always import always_fp32
+from wholebody.export.precision.certificate import precision_of_layers
 from wholebody.export.precision.graph import HEAVY, element_types, name_of, producers
 from wholebody.export.precision.half import to_half
 from wholebody.runtime.onnxfile import tensor_types
@@ -219,6 +220,20 @@ def test_what_is_quantized_stays_whole() -> None:
     half = to_half(graph(nodes, "y", numbers), keep=set())
     assert [kinds(half)[tensor] for tensor in "abcd"] == ["fp16", "fp32", "fp32", "fp32"]
     assert [n.input[0] for n in casts(half)] == ["x", "a", "d", "y_fp16"]
+
+
+def test_a_layer_that_reads_what_was_rounded_for_another_may_be_in_half() -> None:
+    numbers = {"s": np.float32(0.05), "z": np.int8(0), "q": np.ones((4, 4, 1, 1), np.int8)}
+    nodes = [
+        node("QuantizeLinear", "x s z", "xq"),
+        node("DequantizeLinear", "xq s z", "xd"),
+        node("DequantizeLinear", "q s z", "qd"),
+        node("Conv", "xd qd", "a"),
+        node("Conv", "xd w", "b"),
+    ]
+    half = to_half(graph(nodes, "a b", numbers), keep=set())
+    assert precision_of_layers(half) == {"int8": ["n_a"], "fp16": ["n_b"], "fp32": []}
+    assert [n.input[0] for n in casts(half)] == ["xd", "b_fp16"]
 
 
 def test_what_a_graph_inside_reads_stays_in_fp32() -> None:
