@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from wholebody.runtime.errors import WholebodyError
 
-__all__ = ["Ledger"]
+__all__ = ["Ledger", "default_ledger"]
+
+
+def default_ledger(sha256: str) -> Path:
+    """Where measurements of the student with this hash are kept: below $XDG_CACHE_HOME, or ~/.cache."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "wholebody" / "precision" / f"{sha256}.jsonl"
 
 
 class Ledger:

@@ -13,13 +13,14 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from wholebody.export.precision.calibration import Samples
 from wholebody.export.precision.companions import left_alone
-from wholebody.export.precision.drift import Reference
+from wholebody.export.precision.drift import Drift, Reference
 from wholebody.export.precision.graph import HEAVY
 from wholebody.export.precision.layers import layers_of
-from wholebody.export.precision.ledger import Ledger
+from wholebody.export.precision.ledger import Ledger, default_ledger
 from wholebody.export.precision.mixes import Mix, Mixes
 from wholebody.export.precision.placement import Target
 from wholebody.export.precision.sensitivity import measure_sensitivity
+from wholebody.runtime.backends.backend import Backend
 from wholebody.runtime.errors import WholebodyError
 from wholebody.runtime.spec import CropInput, TopDownSpec, WeightsSpec
 
@@ -187,9 +188,12 @@ def test_work_that_was_cut_off_goes_on(
 ) -> None:
     path, measured = tmp_path / "ledger.jsonl", list[str]()
     drift = Reference.drift
-    monkeypatch.setattr(
-        Reference, "drift", lambda self, backend: measured.append(backend.name) or drift(self, backend)
-    )
+
+    def counted(self: Reference, candidate: Backend) -> Drift:
+        measured.append(candidate.name)
+        return drift(self, candidate)
+
+    monkeypatch.setattr(Reference, "drift", counted)
 
     def stop(done: int, count: int, what: str) -> None:
         if done == 3:
@@ -225,6 +229,12 @@ def test_a_ledger_of_no_file_forgets() -> None:
     ledger = Ledger()
     ledger.put({"a": 1}, 2)
     assert (ledger.get({"a": 1}), len(ledger), len(Ledger())) == (2, 1, 0)
+
+
+def test_a_ledger_lies_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    Ledger(default_ledger("abc")).put({}, 1)
+    assert len(Ledger(tmp_path / "wholebody" / "precision" / "abc.jsonl")) == 1
 
 
 def test_a_ledger_says_what_it_cannot_do(tmp_path: Path) -> None:
