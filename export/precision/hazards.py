@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from wholebody.export.precision.always import always_fp32
 from wholebody.export.precision.graph import (
     HEAVY,
     element_types,
@@ -28,8 +29,9 @@ from wholebody.export.precision.graph import (
 from wholebody.export.precision.poses import ask
 from wholebody.runtime.backends.backend import Array
 from wholebody.runtime.backends.onnxrt import OnnxRuntime
+from wholebody.runtime.spec import AnySpec
 
-__all__ = ["LARGEST", "SAFE", "Hazard", "half_hazards"]
+__all__ = ["LARGEST", "SAFE", "Hazard", "fp32_nodes", "half_hazards"]
 
 LARGEST, SMALLEST = 65504.0, 2.0**-14  # of the normal halves
 SAFE = 0.25  # of the largest: other pictures reach further than the samples
@@ -59,6 +61,12 @@ class Hazard:
             "underflow": f"no value is above {self.reached:.3g}",
         }[self.kind]
         return f"{self.operator} {self.node}: {what} (FP16: {SMALLEST:.2g} to {LARGEST:g})"
+
+
+def fp32_nodes(model: ModelProto, spec: AnySpec, samples: Iterable[Mapping[str, Array]]) -> set[str]:
+    """What `to_half` is told to keep: the nodes that stay by rule, and those that do by measurement."""
+    ruled = always_fp32(model, spec)
+    return ruled | set(half_hazards(model, samples, keep=ruled))
 
 
 def half_hazards(

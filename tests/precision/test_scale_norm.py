@@ -5,7 +5,6 @@ ONNX Runtime's CPU computes halves as FP32 and shows nothing of it, so ONNX's ow
 
 from __future__ import annotations
 
-from collections.abc import Set
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +20,7 @@ from wholebody.export.precision.always import always_fp32
 from wholebody.export.precision.calibration import samples
 from wholebody.export.precision.certificate import precision_of_layers
 from wholebody.export.precision.half import to_half
-from wholebody.export.precision.hazards import half_hazards
+from wholebody.export.precision.hazards import fp32_nodes, half_hazards
 from wholebody.export.students.rtmpose import MEAN, STD, SimCC
 from wholebody.export.zoo import bundled
 from wholebody.runtime.spec import CropInput, TopDownSpec, WeightsSpec
@@ -89,11 +88,13 @@ def test_the_analysis_names_the_norm(head: Head) -> None:
     assert str(hazard).startswith(f"ReduceL2 {hazard.node}: what it adds up reaches ")
 
 
-@pytest.mark.parametrize("by", ["rule", "measurement"])
+@pytest.mark.parametrize("by", ["rule", "measurement", "both"])
 def test_kept_in_fp32_the_answer_is_right(head: Head, by: str) -> None:
-    keep: Set[str] = (
-        always_fp32(head.model, SPEC) if by == "rule" else set(half_hazards(head.model, [head.features]))
-    )
+    keep = {
+        "rule": always_fp32(head.model, SPEC),
+        "measurement": set(half_hazards(head.model, [head.features])),
+        "both": fp32_nodes(head.model, SPEC, [head.features]),
+    }[by]
     half = to_half(head.model, keep=keep)
     assert not precision_of_layers(half)["fp32"]
     assert head.agreement(half) > 0.99
