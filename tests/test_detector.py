@@ -181,6 +181,13 @@ def test_an_answer_that_is_no_detectors(layout: Any) -> None:
         PersonDetector(backend, replace(SPEC, layout=layout))(PICTURE)
 
 
+def test_fewer_labels_than_boxes() -> None:
+    image = TensorSpec("input", (1, 3, 64, 96), np.dtype(np.float32))
+    answers = {"dets": np.ones((1, 7, 5), np.float32), "labels": np.zeros((1, 3), np.int64)}
+    with pytest.raises(ArtefactError, match=r"1x7x5, 1x3, .*allowed is dets \(1x7x5\), labels \(1x7\)"):
+        PersonDetector(FakeBackend((image,), answers), SPEC)(PICTURE)
+
+
 @pytest.mark.parametrize(
     "options",
     [

@@ -178,6 +178,49 @@ def test_half_precision_and_outputs_in_any_order() -> None:
     np.testing.assert_array_equal(a.keypoints, b.keypoints)
 
 
+@pytest.mark.parametrize(
+    ("shapes", "got"),
+    [
+        ([(2, 50, 96), (2, 50, 128)], "2x50x96, 2x50x128"),  # of other keypoints
+        ([(2, 17, 90), (2, 17, 128)], "2x17x90, 2x17x128"),  # of another size
+        ([(1, 17, 96), (1, 17, 128)], "1x17x96, 1x17x128"),  # one for both crops
+        ([(2, 17, 96, 2), (2, 17, 128, 2)], "2x17x96x2, 2x17x128x2"),
+    ],
+)
+def test_answers_that_are_not_those_of_the_description(shapes: list[tuple[int, ...]], got: str) -> None:
+    image = TensorSpec("image", (None, 3, 64, 48), FLOAT)
+    answers = dict(zip(SPEC.outputs, (np.ones(shape, np.float32) for shape in shapes), strict=True))
+    pose = TopDownPose(FakeBackend((image,), answers), SPEC)
+    with pytest.raises(ArtefactError, match=rf"dots answers {got}, .*allowed is simcc_x \(2x17x96\)"):
+        pose(picture(), [BOX, BOX])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"max_people": 0},
+        {"nms_threshold": 1.5},
+        {"nms_threshold": np.nan},
+        {"min_keypoint_score": np.inf},
+        {"buckets": []},
+        {"buckets": [0, 1]},
+        {"buckets": [4, 2]},
+    ],
+)
+def test_numbers_that_are_not_allowed(options: dict[str, Any]) -> None:
+    (name,) = options
+    with pytest.raises(ValueError, match=f"{name} is .*; allowed is"):
+        TopDownPose(DotReader(), SPEC, **options)
+
+
+def test_a_student_that_takes_whole_numbers() -> None:
+    student = DotReader()
+    student.inputs = (replace(student.inputs[0], dtype=np.dtype(np.uint8)),)
+    with pytest.raises(ArtefactError, match=r"dots takes uint8 pixels.*allowed are float32"):
+        TopDownPose(student, SPEC)
+    TopDownPose(student, replace(SPEC, input=replace(CROP, std=(1, 1, 1))))  # its levels stay what they are
+
+
 def test_outputs_that_the_description_does_not_name() -> None:
     backend = FakeBackend(DotReader().inputs, {"heatmaps": np.zeros((1, 17, 16, 12), np.float32)})
     with pytest.raises(

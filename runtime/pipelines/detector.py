@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from wholebody.runtime.backends.backend import Array, Backend
 from wholebody.runtime.boxes import clip_boxes, suppress
-from wholebody.runtime.errors import ArtefactError
 from wholebody.runtime.geometry import Letterbox, Pixels
 from wholebody.runtime.kernels.detections import decode_rtmdet, decode_yolox, unpack_suppressed
 from wholebody.runtime.kernels.letterbox import Letterboxer, letterbox_in
 from wholebody.runtime.people import Floats
+from wholebody.runtime.pipelines.checks import check_answers, check_input_type, check_number
 from wholebody.runtime.pipelines.picture import check_picture
-from wholebody.runtime.spec import DetectorSpec, Shape
+from wholebody.runtime.spec import DetectorSpec
 
 __all__ = ["PersonDetector"]
 
@@ -30,7 +30,7 @@ class PersonDetector:
     min_area   boxes of fewer pixels of the source picture are left out
 
     One PersonDetector serves several threads at once where its backend does. Raises ValueError for a number
-    that is not allowed.
+    that is not allowed, ArtefactError for a network that takes no fractions where it needs them.
     """
 
     def __init__(
@@ -42,9 +42,10 @@ class PersonDetector:
         iou: float = 0.6,
         min_area: float = 100.0,
     ) -> None:
-        _allow("min_score", min_score, 0 <= min_score <= 1, "0 to 1")
-        _allow("iou", iou, 0 <= iou <= 1, "0 to 1")
-        _allow("min_area", min_area, 0 <= min_area < np.inf, "0 or more pixels")
+        check_number("min_score", min_score, 0 <= min_score <= 1, "0 to 1")
+        check_number("iou", iou, 0 <= iou <= 1, "0 to 1")
+        check_number("min_area", min_area, 0 <= min_area < np.inf, "0 or more pixels")
+        check_input_type(spec.name, backend, spec.input)
         self.backend = backend
         self.spec = spec
         self.min_score = min_score
@@ -68,12 +69,11 @@ class PersonDetector:
     def _arranged(self, answer: Sequence[Array]) -> list[Array]:
         """One picture's arrays as the description lists them; a detector of one class needs no labels."""
         arrays = sorted(answer, key=lambda array: (-array.ndim, -array.size))
-        wanted = list(self.spec.outputs.values())
-        if self.spec.layout == "suppressed" and len(arrays) == 1:
-            wanted = wanted[:1]
-        if len(arrays) != len(wanted) or not all(map(_fits, arrays, wanted)):
-            shapes = ", ".join("x".join(map(str, array.shape)) for array in answer)
-            raise ArtefactError(f"{self.spec.name} answers {shapes}, which is not {self.spec.layout}")
+        wanted = dict(self.spec.outputs)
+        if self.spec.layout == "suppressed":
+            boxes = arrays[0].shape[1] if arrays[0].ndim == 3 else None
+            wanted = {"dets": (None, boxes, 5)} | ({"labels": (None, boxes)} if len(arrays) > 1 else {})
+        check_answers(self.spec.name, self.spec.layout, arrays, wanted, count=1)
         return [array[0] for array in arrays]
 
     def _decode(self, arrays: list[Array]) -> tuple[Floats, Floats]:
@@ -104,13 +104,3 @@ class PersonDetector:
 
 def _floats(array: NDArray[Any]) -> Floats:
     return np.asarray(array, np.float32)
-
-
-def _fits(array: Array, wanted: Shape) -> bool:
-    """None is any size."""
-    return array.ndim == len(wanted) and all(w in (None, s) for s, w in zip(array.shape, wanted, strict=True))
-
-
-def _allow(name: str, got: float, ok: bool, allowed: str) -> None:
-    if not ok:
-        raise ValueError(f"{name} is {got!r}; allowed is {allowed}")

@@ -3,8 +3,10 @@ depth in 3D (RTMPose and DWPose, 2023; SimpleBaselines, ECCV 2018)."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from wholebody.runtime.kernels.oks import oks_nms
 from wholebody.runtime.kernels.simcc import decode_depth, decode_simcc
 from wholebody.runtime.people import Floats, People
 from wholebody.runtime.pipelines.batches import run_in_batches
+from wholebody.runtime.pipelines.checks import check_answers, check_input_type, check_number
 from wholebody.runtime.pipelines.detector import PersonDetector
 from wholebody.runtime.pipelines.flip import flip_back
 from wholebody.runtime.pipelines.lifting import Lifter
@@ -66,8 +69,15 @@ class TopDownPose:
         buckets: Sequence[int] | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
-        if max_people is not None and max_people < 1:
-            raise ValueError(f"max_people is {max_people}; allowed is 1 or more, or None for everyone")
+        check_number(
+            "max_people", max_people, max_people is None or max_people >= 1, "1 or more, or None for everyone"
+        )
+        check_number("nms_threshold", nms_threshold, 0 <= nms_threshold <= 1, "0 to 1")
+        check_number("min_keypoint_score", min_keypoint_score, math.isfinite(min_keypoint_score), "a number")
+        check_number(
+            "buckets", buckets, buckets is None or _are_buckets(buckets), "sizes of 1 or more, ascending"
+        )
+        check_input_type(spec.name, student, spec.input)
         self.student = student
         self.spec = spec
         self.detector = detector
@@ -144,8 +154,10 @@ class TopDownPose:
         return [(answer + other) * 0.5 for answer, other in zip(answers, flipped, strict=True)]
 
     def _network(self, crops: Floats) -> list[Floats]:
-        answers = run_in_batches(self.student, crops, self.buckets)
-        return [np.asarray(answers[output], np.float32) for output in self._order]
+        given = run_in_batches(self.student, crops, self.buckets)
+        answers = [np.asarray(given[output], np.float32) for output in self._order]
+        check_answers(self.spec.name, self.spec.head, answers, self.spec.outputs, count=len(crops))
+        return answers
 
     def _people(
         self, answers: Sequence[Floats], affines: Affines, boxes: Floats, score: Floats
@@ -205,3 +217,7 @@ def _order(student: Backend, spec: TopDownSpec) -> list[int]:
             "describe it anew"
         )
     return [names.index(name) for name in spec.outputs]
+
+
+def _are_buckets(sizes: Sequence[int]) -> bool:
+    return len(sizes) > 0 and sizes[0] >= 1 and all(a < b for a, b in pairwise(sizes))
