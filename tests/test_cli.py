@@ -508,6 +508,16 @@ def test_help_and_run_do_without_the_export_extra(student: Path, tmp_path: Path)
     assert ended(*latency, before=before).code == 0
 
 
+def test_build_without_tensorrt_names_the_cure(
+    wholebody: Wholebody, student: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    assert wholebody("build", student).refusal.endswith("pip install 'wholebody[gpu]'")
+    dry = wholebody("build", student, "--dry-run")
+    assert (dry.code, dry.err) == (0, "")
+    assert "student.engine" in dry.out
+
+
 def test_verify_without_torch_names_the_cure(student: Path) -> None:
     refusal = ended("verify", student, "--images", ".", before=blocked("torch")).refusal
     assert refusal.endswith("pip install 'wholebody[export]'")
