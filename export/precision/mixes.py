@@ -11,12 +11,12 @@ from typing import Any
 
 from onnx import ModelProto
 
-from wholebody.export.precision.always import always_fp32
 from wholebody.export.precision.calibration import Samples
 from wholebody.export.precision.companions import left_alone
 from wholebody.export.precision.drift import Drift, Reference
 from wholebody.export.precision.graph import HEAVY, name_of, producers
 from wholebody.export.precision.half import to_half
+from wholebody.export.precision.hazards import fp32_nodes
 from wholebody.export.precision.int8 import Method, Target, to_int8
 from wholebody.export.precision.layers import Layer, layers_of
 from wholebody.export.precision.ledger import Ledger
@@ -86,9 +86,12 @@ class Mixes:
         return tuple(layer for layer in self.layers if layer.name in known)
 
     @cached_property
-    def fp32(self) -> frozenset[str]:
-        """The layers that must stay in FP32 whatever a measurement says."""
-        return frozenset(always_fp32(self.model, self.spec)) & self._names
+    def kept(self) -> frozenset[str]:
+        """The nodes, layers and others, that are no good in FP16, by rule or as the calibration shows."""
+        if (known := self.ledger.get(question := self._about("kept"))) is None:
+            known = sorted(fp32_nodes(self.model, self.spec, self.calibration))
+            self.ledger.put(question, known)
+        return frozenset(known)
 
     def build(self, mix: Mix) -> ModelProto:
         """The graph of a mix, for the target."""
@@ -97,8 +100,7 @@ class Mixes:
             exclude = self._names - mix.int8 | left_alone(model, self._names, mix.int8, self.target)
             model = to_int8(model, self.calibration, target=self.target, method=self.method, exclude=exclude)
         if mix.fp16:
-            keep = always_fp32(model, self.spec) | (self._names - mix.fp16)
-            model = to_half(model, keep=keep)
+            model = to_half(model, keep=self.kept | (self._names - mix.fp16))
         return model
 
     def drift(self, mix: Mix) -> Drift:

@@ -169,7 +169,7 @@ class _Search:
         """The layers that fit in FP16 while nothing is in INT8."""
         if self.mixes.target == "cpu":
             return frozenset()
-        names = [layer.name for layer in self.mixes.layers if layer.name not in self.mixes.fp32]
+        names = [layer.name for layer in self.mixes.layers if layer.name not in self.mixes.kept]
         return frozenset(self._grow(names, lambda taken: Mix.of(fp16=taken)))
 
     def _grow(self, names: Sequence[str], mix_of: Callable[[Sequence[str]], Mix]) -> list[str]:

@@ -95,8 +95,9 @@ def measure_sensitivity(
     What the ledger of `mixes` knows is not measured again. Raises SourceError where the FP32 student sees
     nobody in the held-out pictures.
     """
-    layers = mixes.to_quantize if precision == "int8" else mixes.layers
-    layers = tuple(layer for layer in layers if layer.name not in mixes.fp32)
+    layers = mixes.to_quantize
+    if precision == "fp16":
+        layers = tuple(layer for layer in mixes.layers if layer.name not in mixes.kept)
     grouped = list(_grouped(layers, groups or len(layers)))
     found = []
     for done, group in enumerate(grouped):

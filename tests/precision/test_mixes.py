@@ -127,7 +127,7 @@ def test_only_the_named_layers_are_quantized(mixes_of: Callable[..., Mixes], tar
 
 def test_the_rest_may_be_in_fp16(mixes_of: Callable[..., Mixes]) -> None:
     mixes = mixes_of("tensorrt")
-    able = [layer.name for layer in mixes.to_quantize if layer.name not in mixes.fp32]
+    able = [layer.name for layer in mixes.to_quantize if layer.name not in mixes.kept]
     mix = Mix.of(int8=able[:3], fp16=able[:6])
     model = mixes.build(mix)
     assert quantized(model) == set(able[:3])
