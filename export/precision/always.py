@@ -29,9 +29,7 @@ NORMS = frozenset(
 SUMS_OF_SQUARES = frozenset({"ReduceL2", "ReduceSumSquare"})
 SUMS = frozenset({"ReduceSum", "ReduceMean", "GlobalAveragePool"})
 COORDINATES = frozenset({"NonMaxSuppression", "TopK", "RoiAlign"})  # all or some of their inputs are such
-LOSS = (
-    2.0**-10
-)  # relative; rounding to FP16 loses half of it and less, where no number is below its normal range
+LOSS = 2.0**-10  # relative; rounding to normal halves loses half of it at most
 
 
 def always_fp32(model: ModelProto, spec: AnySpec) -> set[str]:
@@ -47,7 +45,7 @@ def always_fp32(model: ModelProto, spec: AnySpec) -> set[str]:
 
 def _decoding(graph: GraphProto, answers: list[str]) -> Iterator[NodeProto]:
     """From the answers, and from what suppression and pooling of regions read, up to the last product."""
-    made, seen, todo = producers(graph), set[str](), answers
+    made, seen, todo = producers(graph), set[str](), list(answers)
     for node in graph.node:
         if node.op_type in COORDINATES:
             yield node
