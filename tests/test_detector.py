@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from wholebody.runtime.backends.backend import TensorSpec
+from wholebody.runtime.backends.backend import Array, TensorSpec
 from wholebody.runtime.backends.fake import FakeBackend
 from wholebody.runtime.backends.onnxrt import OnnxRuntime
 from wholebody.runtime.boxes import box_iou
@@ -183,7 +183,7 @@ def test_an_answer_that_is_no_detectors(layout: Any) -> None:
 
 def test_fewer_labels_than_boxes() -> None:
     image = TensorSpec("input", (1, 3, 64, 96), np.dtype(np.float32))
-    answers = {"dets": np.ones((1, 7, 5), np.float32), "labels": np.zeros((1, 3), np.int64)}
+    answers: dict[str, Array] = {"dets": np.ones((1, 7, 5), np.float32), "labels": np.zeros((1, 3), np.int64)}
     with pytest.raises(ArtefactError, match=r"1x7x5, 1x3, .*allowed is dets \(1x7x5\), labels \(1x7\)"):
         PersonDetector(FakeBackend((image,), answers), SPEC)(PICTURE)
 

@@ -118,7 +118,10 @@ def test_another_skeleton_of_as_many_keypoints(simcc: Network) -> None:
 
 def test_a_skeleton_that_does_not_fit(simcc: Network) -> None:
     path = simcc(192, 256, 17)
-    assert "it has 17 keypoints" in refusal(path, skeleton="wholebody133")
+    message = refusal(path, skeleton="wholebody133")
+    assert (
+        "'skeleton' is 'wholebody133', of 133 keypoints; it has 17 keypoints: allowed are coco17" in message
+    )
     assert "allowed are" in refusal(path, skeleton="halpe26")
 
 
@@ -159,7 +162,9 @@ def test_a_square_crop_without_names_is_asked_about(simcc: Network) -> None:
 
 
 def test_axes_that_contradict_the_sizes(simcc: Network) -> None:
-    assert "'axes' is 'yx'" in refusal(simcc(192, 256), axes="yx")
+    assert "'axes' is 'yx'; the sizes of its outputs allow xy" in refusal(simcc(192, 256), axes="yx")
+    other = simcc(192, 256, names=("a", "b"), bins=(512, 384))
+    assert "allow yx" in refusal(other, axes="xy")
 
 
 def test_the_split_is_told_by_the_bins(simcc: Network) -> None:
@@ -218,6 +223,9 @@ def test_the_third_axis_of_others_is_asked_about(simcc: Network) -> None:
     assert "--depth-range 2.1744869" in refusal(path)
     assert describe_student(path, depth_range=1.5).depth == DepthSpec(384, 1.5)
     assert "allowed is a number" in refusal(path, depth_range="far")
+    assert "'depth.range' is 0" in refusal(path, depth_range=0)
+    rtmw3d = simcc(288, 384, names=RTMW3D, bins=(576, 768, 576))
+    assert "'depth.range' is 0" in refusal(rtmw3d, depth_range=0)
 
 
 def test_the_axes_of_three_outputs_can_be_said(simcc: Network) -> None:
@@ -256,6 +264,19 @@ def test_options_that_are_not_allowed(simcc: Network, options: dict[str, Any], e
     assert expected in refusal(simcc(192, 256), **options)
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"udp": True}, "'udp' tells nothing about such a file"),
+        ({"depth_range": 2.0}, "'depth_range' tells nothing"),
+        ({"norm": "raw", "mean": (1, 2, 3), "std": (1, 1, 1)}, "'norm' and 'mean' both"),
+    ],
+)
+def test_options_said_in_vain(simcc: Network, options: dict[str, Any], expected: str) -> None:
+    assert expected in refusal(simcc(192, 256), **options)
+    assert expected in refusal(simcc(192, 256, sidecar=options))
+
+
 # --- heatmap students ---
 
 MAPS = {"heatmaps": (1, 17, 64, 48)}
@@ -278,6 +299,11 @@ def test_a_heatmap_student_needs_its_normalisation(network: Network) -> None:
 def test_only_what_is_missing_is_asked_for(network: Network) -> None:
     message = refusal(network(CROP, MAPS), norm="imagenet", udp=False)
     assert "--color rgb, or" in message
+
+
+def test_heatmaps_have_no_axes(network: Network) -> None:
+    plain = {"color": "rgb", "norm": "imagenet", "udp": False}
+    assert "'axes' tells nothing" in refusal(network(CROP, MAPS), axes="xy", **plain)
 
 
 def test_maps_of_another_aspect(network: Network) -> None:
@@ -312,6 +338,10 @@ def test_an_option_is_stronger_than_the_sidecar(simcc: Network) -> None:
     path = simcc(192, 256, sidecar={"color": "bgr", "size": [256, 192]})
     assert describe_student(path).input.color == "bgr"
     assert describe_student(path, color="rgb").input.color == "rgb"
+    own = simcc(192, 256, sidecar={"mean": [1, 2, 3], "std": [4, 5, 6]})
+    assert describe_student(own, norm="raw").input.mean == NOTHING
+    named = simcc(192, 256, sidecar={"norm": "raw"})
+    assert describe_student(named, mean=(1, 2, 3), std=(4, 5, 6)).input.mean == (1, 2, 3)
 
 
 @pytest.mark.parametrize("sidecar", [{"colour": "rgb"}, {"input": {}}, ["rgb"], 3])
@@ -323,7 +353,7 @@ def test_a_sidecar_that_says_something_else(simcc: Network, sidecar: object) -> 
 def test_a_sidecar_that_is_no_json(simcc: Network, content: bytes) -> None:
     path = simcc(192, 256)
     path.with_suffix(".json").write_bytes(content)
-    assert "published.json: allowed is a JSON object" in refusal(path)
+    assert "published.json is no JSON object: allowed is one with any of axes" in refusal(path)
 
 
 # --- files that are something else ---
@@ -426,6 +456,9 @@ def test_a_detector_of_open_size(network: Network) -> None:
     assert (spec.input.height, spec.input.width) == (320, 320)
     beside = network({"input": ("b", 3, "h", "w")}, SUPPRESSED, {"size": [320, 256], "kind": "yolox"})
     assert describe_detector(beside).input.width == 256
+    assert "'size' is (321, 317); allowed are multiples of 32" in refusal(
+        path, describe_detector, size=(321, 317), kind="yolox"
+    )
 
 
 @pytest.mark.parametrize(
@@ -439,6 +472,8 @@ def test_the_class_of_people_is_asked_for(network: Network, outputs: Shapes) -> 
     assert describe_detector(path, person=1).person == 1
     assert "it has 2 classes" in refusal(path, describe_detector, person=2)
     assert "it has 2 classes" in refusal(path, describe_detector, person=-1)
+    of_people = network(PICTURE, {"output": (1, 3549, 6)})
+    assert "'person' is 1; its only class is 0" in refusal(of_people, describe_detector, person=1)
 
 
 @pytest.mark.parametrize(

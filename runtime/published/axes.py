@@ -29,7 +29,11 @@ def order_of_axes(
         )
     said = file.choice("axes", tuple(map("".join, permutations(axes))))
     if said is not None:
-        return _as_said(tuple(outputs[said.index(axis)] for axis in axes), fitting, said)
+        told = tuple(outputs[said.index(axis)] for axis in axes)
+        if told not in fitting:
+            allowed = ", ".join("".join(axes[order.index(name)] for name in outputs) for order in fitting)
+            raise ArtefactError(f"'axes' is {said!r}; the sizes of its outputs allow {allowed}")
+        return told
     standard = tuple(f"simcc_{axis}" for axis in axes)
     if standard in fitting:
         return standard
@@ -45,12 +49,6 @@ def order_of_axes(
 
 def _z_is_later(order: tuple[str, ...], outputs: tuple[str, ...]) -> bool:
     return len(order) == 2 or outputs.index(order[2]) > outputs.index(order[0])
-
-
-def _as_said(order: tuple[str, ...], fitting: list[tuple[str, ...]], said: str) -> tuple[str, ...]:
-    if order not in fitting:
-        raise ArtefactError(f"'axes' is {said!r}; the sizes of its outputs allow {', '.join(fitting[0])}")
-    return order
 
 
 def _fits(

@@ -55,6 +55,8 @@ def _described(file: PublishedFile) -> DetectorSpec:
     found = file.size(_picture(file))
     layout, classes = _layout(file, found)
     height, width = found or file.ask_size(EXAMPLE_SIZE)
+    if None in _picture(file) and (height % STRIDES[-1] or width % STRIDES[-1]):
+        raise ArtefactError(f"'size' is ({height}, {width}); allowed are multiples of {STRIDES[-1]}")
     kind, color = _kind(file, layout), file.color("bgr")
     mean, std = file.normalisation(color, NORM[kind] if kind else None)
     return DetectorSpec(
@@ -93,7 +95,7 @@ def _layout(file: PublishedFile, size: tuple[int, int] | None) -> tuple[Layout, 
     raise ArtefactError(
         f"its outputs are {describe(file.onnx.outputs)}; allowed for a detector are 1xNx5 and labels 1xN "
         "(after suppression) or, on grids of 8, 16 and 32 pixels, 1xANCHORSx(5+CLASSES) (YOLOX) or three of "
-        "1xROWSxCOLUMNSx(CLASSES+4) (RTMDet)"
+        "1xROWSxCOLUMNSx(CLASSES+4) (RTMDet): is it a student?"
     )
 
 
@@ -131,7 +133,8 @@ def _kind(file: PublishedFile, layout: Layout) -> Kind | None:
 def _person(file: PublishedFile, classes: int | None) -> int:
     said = file.said("person", int)
     if said is not None and classes is not None and not 0 <= said < classes:
-        raise ArtefactError(f"'person' is {said}; it has {classes} classes, 0 to {classes - 1}")
+        allowed = f"it has {classes} classes, 0 to {classes - 1}" if classes > 1 else "its only class is 0"
+        raise ArtefactError(f"'person' is {said}; {allowed}")
     if said is not None:
         return said
     if classes is None or classes in PERSON_FIRST:

@@ -47,10 +47,11 @@ class PublishedFile:
         self.onnx = read_onnx(self.path)
         if METADATA_KEY in self.onnx.metadata:
             raise ArtefactError(
-                f"{self.path} was exported by wholebody: it needs its sidecar, and no option changes it"
+                f"{self.path} was exported by wholebody and describes itself: give a file of others"
             )
         given = {name: value for name, value in options.items() if value is not None}
-        self._said = {**_sidecar(self.path, {*options, "licence"}), **given}
+        self._said = {**_left(_sidecar(self.path, {*options, "licence"}), given), **given}
+        self._asked_for: set[str] = set()
         self._flag = flag
         self._questions: list[tuple[str, str, object]] = []
 
@@ -59,6 +60,7 @@ class PublishedFile:
         return WeightsSpec(self.path.name, self.onnx.sha256, self.said("licence", str) or NOT_STATED)
 
     def says(self, name: str) -> bool:
+        self._asked_for.add(name)
         return name in self._said
 
     def said(self, name: str, kind: type[T]) -> T | None:
@@ -98,7 +100,10 @@ class PublishedFile:
 
     def normalisation(self, color: Color, usual: str | None = None) -> tuple[Three, Three]:
         """Mean and deviation in the order of `color`, asked for where none is usual."""
-        if self.says("mean") or self.says("std"):
+        own, named = self.says("mean") | self.says("std"), self.says("norm")
+        if own and named:
+            raise ArtefactError("'norm' and 'mean' both tell its normalisation: give one of them")
+        if own:
             return three(self._said, "mean", ""), three(self._said, "std", "")
         norm = self.choice("norm", NORMS) or usual
         if norm is None:
@@ -113,7 +118,10 @@ class PublishedFile:
         return example
 
     def settle(self) -> None:
-        """Raise ArtefactError with everything that was asked, in one line."""
+        """Raise ArtefactError with what was said in vain, or with everything that was asked, in one line."""
+        vain = sorted(self._said.keys() - self._asked_for - {"licence"})
+        if vain:
+            raise ArtefactError(f"{', '.join(map(repr, vain))} tells nothing about such a file: leave it out")
         if self._questions:
             names, questions, examples = zip(*self._questions, strict=True)
             flags = " ".join(map(self._as_flag, names, examples))
@@ -139,14 +147,20 @@ class PublishedFile:
         return f"{self._flag}{option} {value}"
 
     def _pair(self, name: str) -> tuple[int, int] | None:
-        values: Any = self._said.get(name)
-        if values is None:
+        if not self.says(name):
             return None
+        values: Any = self._said[name]
         listed = isinstance(values, (list, tuple)) and len(values) == 2
         if not listed or not all(type(v) is int and v > 0 for v in values):
             raise ArtefactError(f"'{name}' is {values!r:.80}; allowed are a height and a width in pixels")
         height, width = values
         return height, width
+
+
+def _left(sidecar: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The sidecar without the normalisation, where the caller gives it in another form."""
+    other = {"norm"} if {"mean", "std"} & given.keys() else {"mean", "std"} if "norm" in given else set()
+    return {name: value for name, value in sidecar.items() if name not in other}
 
 
 def _sidecar(path: Path, allowed: Collection[str]) -> dict[str, Any]:
@@ -159,7 +173,9 @@ def _sidecar(path: Path, allowed: Collection[str]) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         said = None
     if not isinstance(said, dict):
-        raise ArtefactError(f"{sidecar}: allowed is a JSON object with any of {', '.join(sorted(allowed))}")
+        raise ArtefactError(
+            f"{sidecar} is no JSON object: allowed is one with any of {', '.join(sorted(allowed))}"
+        )
     unknown = sorted(said.keys() - allowed)
     if unknown:
         raise ArtefactError(

@@ -66,7 +66,7 @@ def _head(file: PublishedFile) -> Head:
         return "heatmap"
     raise ArtefactError(
         f"its outputs are {describe(outputs)}; allowed for a student are two or three of ?xKxBINS (SimCC), "
-        "or one of ?xKxHxW (heatmaps)"
+        "or one of ?xKxHxW (heatmaps): is it a detector?"
     )
 
 
@@ -142,19 +142,28 @@ def _joints(file: PublishedFile, rank: int) -> int | None:
 def _skeleton(file: PublishedFile, joints: int | None) -> str:
     said = file.choice("skeleton", SKELETONS)
     of_this_size = [name for name, known in SKELETONS.items() if joints in (None, len(known))]
-    if (said and said not in of_this_size) or not of_this_size:
+    if not of_this_size:
         known = ", ".join(f"{name} ({len(skeleton)})" for name, skeleton in SKELETONS.items())
         raise ArtefactError(f"it has {joints} keypoints; allowed are those of a known skeleton: {known}")
+    if said and said not in of_this_size:
+        raise ArtefactError(
+            f"'skeleton' is {said!r}, of {len(SKELETONS[said])} keypoints; it has {joints} keypoints: "
+            f"allowed are {', '.join(of_this_size)}"
+        )
     usual = USUAL_SKELETONS.get(joints) if joints else None
     example = next((name for name in USUAL_SKELETONS.values() if name in of_this_size), of_this_size[0])
-    question = f"what its {joints or ''} keypoints are (skeleton: {', '.join(of_this_size)})"
+    keypoints = f"{joints} keypoints" if joints else "keypoints"
+    question = f"what its {keypoints} are (skeleton: {', '.join(of_this_size)})"
     return said or usual or file.ask("skeleton", question, example)
 
 
 def _depth(file: PublishedFile, bins: int | None, joints: int | None) -> DepthSpec:
     if bins is None:
         raise ArtefactError(f"its outputs are {describe(file.onnx.outputs)}; the size of z must be a number")
-    said = file.number("depth_range")
-    usual = RTMW3D_RANGE if joints == len(WHOLEBODY133) else None
-    question = "the metres its third axis covers on each side of the hips (depth_range)"
-    return DepthSpec(bins, said or usual or file.ask("depth_range", question, RTMW3D_RANGE))
+    metres = file.number("depth_range")
+    if metres is None and joints == len(WHOLEBODY133):
+        metres = RTMW3D_RANGE
+    if metres is None:
+        question = "the metres its third axis covers on each side of the hips (depth_range)"
+        metres = file.ask("depth_range", question, RTMW3D_RANGE)
+    return DepthSpec(bins, metres)
