@@ -159,8 +159,9 @@ class _Search:
     def run(self, time_it: bool) -> Searched:
         half = self._half()
         self.obstacles = {}
-        names = [name for one in self.order if used(one.drift, self.budget) <= 1 for name in _names(one)]
-        self._refuse([one for one in self.order if used(one.drift, self.budget) > 1])
+        hopeless = [one for one in self.order if len(one.layers) == 1 and used(one.drift, self.budget) > 1]
+        self._refuse(hopeless)
+        names = [name for one in self.order if one not in hopeless for name in _names(one)]
         int8 = self._grow(names, lambda taken: Mix.of(int8=taken, fp16=half))
         self._curve(half)
         return self._result(Mix.of(int8, half), time_it)
@@ -210,7 +211,8 @@ class _Search:
         self.obstacles[name] = Obstacle(name, self.mixes.share([name]), failures)
 
     def _curve(self, half: frozenset[str]) -> None:
-        """Points from none to all of the order, for the Pareto file."""
+        """The FP32 student, and points from none to all of the order, for the Pareto file."""
+        self._measure(Mix())
         names = [name for one in self.order for name in _names(one)]
         for step in range(CURVE + 1):
             self._measure(Mix.of(names[: step * len(names) // CURVE], half))

@@ -113,6 +113,14 @@ def test_the_layers_with_most_work_for_their_drift_come_first() -> None:
     assert found.chosen.int8 == pytest.approx(0.99)
 
 
+def test_a_group_that_is_over_budget_is_taken_apart() -> None:
+    student = Additive({"a": 0.001, "bad": 0.05, "c": 0.001, "d": 0.001})
+    mixes = cast("Mixes", student)
+    found = search_mix(mixes, measure_sensitivity(mixes, groups=2), BUDGET)
+    assert found.chosen.mix.int8 == {"a", "c", "d"}
+    assert [o.name for o in found.obstacles] == ["bad"]
+
+
 def test_small_layers_are_not_taken_apart() -> None:
     """What computes less than one part in a hundred is worth no measurement of its own."""
     loss = {"large": 0.001, **{f"tiny{i}": 0.0095 for i in range(64)}}
@@ -137,6 +145,7 @@ def test_for_tensorrt_the_rest_is_in_fp16() -> None:
     found = search(Additive({"a": 0.001, "bad": 0.05, "c": 0.001}, target="tensorrt"))
     assert found.chosen.mix == Mix.of(int8="ac", fp16=["bad"])
     assert found.chosen.fp16 == pytest.approx(1 / 3)
+    assert any(point.mix == Mix() and point.latency_ms == 10 for point in found.points)
 
 
 def test_what_fp16_breaks_stays_in_fp32() -> None:
