@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from wholebody.runtime.backends.backend import Backend
 from wholebody.runtime.errors import ArtefactError
+from wholebody.runtime.gpu import DeviceArray
 from wholebody.runtime.onnxfile import describe
 from wholebody.runtime.spec import CropInput, DetectorInput, Shape
 
@@ -34,7 +35,11 @@ def check_input_type(name: str, network: Backend, wanted: CropInput | DetectorIn
 
 
 def check_answers(
-    name: str, kind: str, answers: Sequence[NDArray[Any]], wanted: Mapping[str, Shape], count: int
+    name: str,
+    kind: str,
+    answers: Sequence[NDArray[Any] | DeviceArray],
+    wanted: Mapping[str, Shape],
+    count: int,
 ) -> None:
     """Raise ArtefactError unless the answers for `count` pictures or crops have the shapes described.
 
@@ -47,5 +52,6 @@ def check_answers(
         raise ArtefactError(f"{name} answers {got}, which is not {kind}: allowed is {expected}")
 
 
-def _fits(array: NDArray[Any], wanted: Shape) -> bool:
-    return array.ndim == len(wanted) and all(w in (None, s) for s, w in zip(array.shape, wanted, strict=True))
+def _fits(array: NDArray[Any] | DeviceArray, wanted: Shape) -> bool:
+    shape = array.shape
+    return len(shape) == len(wanted) and all(w in (None, s) for s, w in zip(shape, wanted, strict=True))

@@ -10,7 +10,7 @@ import numpy as np
 
 from wholebody.runtime.backends.backend import GpuBackend
 from wholebody.runtime.cuda import Cuda
-from wholebody.runtime.errors import BackendError
+from wholebody.runtime.errors import ArtefactError
 from wholebody.runtime.geometry import Letterbox, letterbox
 from wholebody.runtime.gpu import DeviceArray
 from wholebody.runtime.kernels.detections_gpu import DetectionRows
@@ -21,8 +21,9 @@ from wholebody.runtime.kernels.preprocess_gpu import GpuPreprocessor
 from wholebody.runtime.kernels.proposals import PARTS, Detections, Part
 from wholebody.runtime.people import Floats, People
 from wholebody.runtime.pipelines.assemble import assemble
+from wholebody.runtime.pipelines.checks import check_answers
 from wholebody.runtime.pipelines.dope import DopePose, GroupBy, Selection
-from wholebody.runtime.pipelines.on_gpu import Replay, Stages, Upload
+from wholebody.runtime.pipelines.on_gpu import Replay, Stages, Upload, check_types
 from wholebody.runtime.spec import StudentSpec
 
 __all__ = ["GpuDopePose"]
@@ -49,13 +50,13 @@ class GpuDopePose(DopePose):
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(engine, spec, selection=selection, group_by=group_by, metadata=metadata)
-        halves = [output.name for output in engine.outputs if output.dtype != np.float32]
-        if halves:
-            raise BackendError(f"{', '.join(halves)} of {spec.name} are not float32, which the kernels take")
+        check_types(engine.outputs, np.float32)
         self._engine, self._cuda = engine, engine.cuda
-        kinds = {tensor.name: tensor.dtype for tensor in engine.inputs}
+        inputs = {tensor.name: tensor for tensor in engine.inputs}
+        check_types([inputs["image"]], np.float32, np.float16)
+        check_types([inputs["size"]], np.float32)
         self._upload, self._upload_size = Upload(self._cuda), Upload(self._cuda)
-        self._to_input = GpuPreprocessor(self._cuda, spec.input, kinds["image"])
+        self._to_input = GpuPreprocessor(self._cuda, spec.input, inputs["image"].dtype)
         self._replay = Replay(self._cuda)
         self._finders: dict[Part, _Finder] = {}
         # Once, so that the first picture does not wait for compilers, or fail for want of one.
@@ -85,8 +86,7 @@ class GpuDopePose(DopePose):
         stages.done("preprocess")
         answers = self._engine.enqueue(*(inputs[spec.name] for spec in self._engine.inputs))
         stages.done("network")
-        names = (spec.name for spec in self._engine.outputs)
-        finders = self._find(dict(zip(names, answers, strict=True)), box)
+        finders = self._find(self._checked(answers), box)
         stages.done("postprocess")
         times = stages.milliseconds()  # from here on the GPU is done
         answered = time.perf_counter()
@@ -95,6 +95,16 @@ class GpuDopePose(DopePose):
         times["preprocess"] += staged_ms
         times["postprocess"] += (time.perf_counter() - answered) * 1e3
         return people.with_metadata(**self._metadata, times_ms=times)
+
+    def _checked(self, answers: Sequence[DeviceArray]) -> Answers:
+        """By name, in the shapes that the kernels count on."""
+        named = dict(zip((spec.name for spec in self._engine.outputs), answers, strict=True))
+        wanted = self.spec.outputs
+        if missing := [name for name in wanted if name not in named]:
+            raise ArtefactError(f"{self.spec.name} does not answer {', '.join(missing)}: export it again")
+        arrays = [named[name] for name in wanted]
+        check_answers(self.spec.name, "a DOPE student", arrays, wanted, count=len(named["boxes"]))
+        return named
 
     def _find(self, answers: Answers, box: Letterbox) -> list[_Finder]:
         """Ask for the detections of every part and for a copy of them."""

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from wholebody.runtime.backends.backend import TensorSpec
 from wholebody.runtime.cuda import Cuda, Event, Graph
 from wholebody.runtime.errors import BackendError
 from wholebody.runtime.gpu import DeviceArray
 
-__all__ = ["Replay", "Stages", "Upload"]
+__all__ = ["Replay", "Stages", "Upload", "check_types"]
 
 log = logging.getLogger(__name__)
 
@@ -116,3 +117,11 @@ class Stages:
         for (_, began), (stage, ended) in zip(self._marks, self._marks[1:], strict=False):
             times[stage] = times.get(stage, 0.0) + ended.since(began)
         return times
+
+
+def check_types(tensors: Sequence[TensorSpec], *allowed: type[np.generic]) -> None:
+    """Raise BackendError unless kernels, which take `allowed`, can write or read a network's tensors."""
+    for tensor in tensors:
+        if tensor.dtype not in allowed:
+            names = " and ".join(kind.__name__ for kind in allowed)
+            raise BackendError(f"{tensor.name} is {tensor.dtype}; the kernels take {names}")

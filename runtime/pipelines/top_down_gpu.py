@@ -21,8 +21,9 @@ from wholebody.runtime.kernels.heatmap_gpu import HeatmapDecoder
 from wholebody.runtime.kernels.people_gpu import GpuPeople
 from wholebody.runtime.kernels.simcc_gpu import DepthDecoder, SimccDecoder
 from wholebody.runtime.people import Floats, People
+from wholebody.runtime.pipelines.checks import check_answers
 from wholebody.runtime.pipelines.detector import PersonDetector
-from wholebody.runtime.pipelines.on_gpu import Replay, Stages, Upload
+from wholebody.runtime.pipelines.on_gpu import Replay, Stages, Upload, check_types
 from wholebody.runtime.pipelines.picture import check_pixels
 from wholebody.runtime.pipelines.top_down import TopDownPose, crop_areas
 from wholebody.runtime.spec import TopDownSpec
@@ -49,6 +50,7 @@ class GpuTopDownPose(TopDownPose):
         super().__init__(student, spec, detector, buckets=student.buckets, **options)
         if self.flip_test:
             raise BackendError("crops are not mirrored on the GPU: leave out flip_test, or do it in NumPy")
+        check_types([*student.inputs, *(student.outputs[i] for i in self._order)], np.float32, np.float16)
         self._engine, self._cuda, largest = student, student.cuda, student.buckets[-1]
         self._upload, self._up_affines, self._up_found, self._up_areas = (
             Upload(self._cuda) for _ in range(4)
@@ -120,9 +122,11 @@ class GpuTopDownPose(TopDownPose):
         for batch in crowd.batches:
             crops = self._crops(crowd.picture, crowd.affines[batch.first : batch.first + batch.size])
             stages.done("preprocess")
-            answers = self._engine.enqueue(crops)
+            given = self._engine.enqueue(crops)
             stages.done("network")
-            answers = tuple(answers[output][: batch.people] for output in self._order)
+            ordered = [given[output] for output in self._order]
+            check_answers(self.spec.name, self.spec.head, ordered, self.spec.outputs, count=batch.size)
+            answers = [answer[: batch.people] for answer in ordered]
             arrays = *answers, crowd.affines, crowd.found, crowd.areas
             key = batch, *((array.pointer, array.shape) for array in arrays)
             self._replay(key, partial(self._read, crowd, batch, answers))

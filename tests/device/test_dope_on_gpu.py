@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from wholebody.benchmarks.ppi import CASES, crowd
 from wholebody.runtime.artefact import onnx_metadata, write_artefact
 from wholebody.runtime.backends.onnxrt import OnnxRuntime
-from wholebody.runtime.errors import BackendError
+from wholebody.runtime.errors import ArtefactError, BackendError
 from wholebody.runtime.gpu import DeviceArray
 from wholebody.runtime.people import People
 from wholebody.runtime.pipelines.dope import DopePose
@@ -247,8 +247,16 @@ def test_pictures_that_are_none(device: Any, tmp_path: Path, image: Any) -> None
 def test_answers_in_half(device: Any, tmp_path: Path) -> None:
     engine = device.engine(student(tmp_path / "crowd.onnx"))
     engine.outputs = (replace(engine.outputs[0], dtype=np.dtype(np.float16)), *engine.outputs[1:])
-    with pytest.raises(BackendError, match="boxes of crowd are not float32"):
+    with pytest.raises(BackendError, match="boxes is float16; the kernels take float32"):
         GpuDopePose(engine, SPEC)
+
+
+def test_answers_of_another_student(device: Any, tmp_path: Path) -> None:
+    """Kernels trust shapes, so nobody else may be wrong about them."""
+    engine = device.engine(student(tmp_path / "crowd.onnx"))
+    other = replace(SPEC, parts={**SPEC.parts, "face": PartSpec(84, 11, {"K": 10})})
+    with pytest.raises(ArtefactError, match=r"crowd answers .*, which is not a DOPE student: allowed is "):
+        GpuDopePose(engine, other)
 
 
 def test_eight_threads(device: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from wholebody.runtime.backends.backend import TensorSpec
 from wholebody.runtime.backends.fake import FakeBackend
 from wholebody.runtime.backends.onnxrt import OnnxRuntime
-from wholebody.runtime.errors import BackendError
+from wholebody.runtime.errors import ArtefactError, BackendError
 from wholebody.runtime.people import People
 from wholebody.runtime.pipelines.detector import PersonDetector
 from wholebody.runtime.pipelines.top_down import TopDownPose
@@ -147,6 +147,16 @@ def test_its_options(device: Any, tmp_path: Path) -> None:
         same(pose(picture(), boxes_of(8)), other(picture(), boxes_of(8)))
     with pytest.raises(BackendError, match="crops are not mirrored on the GPU: leave out flip_test"):
         GpuTopDownPose(engine, SIMCC, flip_test=True)
+
+
+def test_answers_of_another_student(device: Any, tmp_path: Path) -> None:
+    """Kernels trust shapes, so nobody else may be wrong about them."""
+    engine = device.engine(student(tmp_path / "bars.onnx", SIMCC), batch=(1, 2, 4))
+    with pytest.raises(ArtefactError, match=r"bars answers .*, which is not simcc: allowed is "):
+        GpuTopDownPose(engine, replace(SIMCC, skeleton="wholebody133"))
+    engine.outputs = (replace(engine.outputs[0], dtype=np.dtype(np.int32)), *engine.outputs[1:])
+    with pytest.raises(BackendError, match="simcc_x is int32; the kernels take float32 and float16"):
+        GpuTopDownPose(engine, SIMCC)
 
 
 def test_with_a_detector(device: Any, tmp_path: Path) -> None:
