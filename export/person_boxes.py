@@ -12,7 +12,7 @@ from wholebody.runtime.kernels.crop import check_boxes
 from wholebody.runtime.media import Frame
 from wholebody.runtime.people import Floats
 from wholebody.runtime.pipelines.detector import PersonDetector
-from wholebody.runtime.records import read_records
+from wholebody.runtime.records import Record, read_records
 
 __all__ = ["Boxes", "boxes_from", "whole_frame"]
 
@@ -35,18 +35,37 @@ def whole_frame(frame: Frame) -> Floats:
 
 
 def _recorded(path: Path) -> Boxes:
-    """Pictures are recognised by the name of their file and their number in it."""
-    known = {(Path(r.source).name, r.frame): r.people.boxes for r in read_records(path)}
+    """Pictures are recognised by the name of their file, their number in it and their size."""
+    known = _by_name(path)
 
     def boxes(frame: Frame) -> Floats:
-        name = Path(frame.name).name
+        name, (height, width) = Path(frame.name).name, frame.image.shape[:2]
         if (name, frame.index) not in known:
             raise SourceError(f"{path} has no boxes for {name}, frame {frame.index}; give its own pictures")
-        found = known[name, frame.index]
+        record = known[name, frame.index]
+        if (record.width, record.height) != (width, height):
+            raise SourceError(
+                f"{path} has boxes for a {name} of {record.width} x {record.height} pixels, not of "
+                f"{width} x {height}; give its own pictures"
+            )
+        found = record.people.boxes
         try:
-            check_boxes(found, frame.image.shape[:2])
+            check_boxes(found, (height, width))
         except ValueError as error:
             raise SourceError(f"{path}, {name}, frame {frame.index}: {error}") from error
         return found
 
     return boxes
+
+
+def _by_name(path: Path) -> dict[tuple[str, int], Record]:
+    known: dict[tuple[str, int], Record] = {}
+    for record in read_records(path):
+        name = Path(record.source).name
+        first = known.setdefault((name, record.frame), record)
+        if first.source != record.source:
+            raise SourceError(
+                f"{path} has boxes for two pictures named {name}, {first.source} and {record.source}; write "
+                "one file for each folder"
+            )
+    return known

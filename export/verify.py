@@ -48,10 +48,12 @@ def verify(
     boxes       of a top-down student's people: a file that `wholebody run --json` wrote, or a detector; None
                 takes every picture for one person
 
-    Raises ArtefactError for a student that is not whole or came from another checkpoint, CheckpointError,
-    SourceError.
+    Raises ArtefactError for a student that is not whole, came from another checkpoint or needs no boxes,
+    CheckpointError, SourceError.
     """
     artefact = read_artefact(student)
+    if boxes is not None and isinstance(artefact.spec, StudentSpec):
+        raise ArtefactError(f"{student} finds people by itself: leave out the boxes and the detector")
     if artefact.spec.precision != "fp32":
         limits = {"px": budget_px, "mm": budget_mm, "oks": budget_oks}
         given = {name: limit for name, limit in limits.items() if limit is not None}

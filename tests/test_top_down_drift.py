@@ -274,6 +274,18 @@ def test_boxes_of_a_former_run(pictures: list[Frame], tmp_path: Path) -> None:
     np.testing.assert_array_equal(known(moved), boxes)
     with pytest.raises(SourceError, match=r"no boxes for b\.jpg"):
         known(pictures[1])
+    other = Frame(np.zeros((10, 10, 3), np.uint8), "a.jpg")
+    with pytest.raises(SourceError, match=r"boxes for a a\.jpg of .* pixels, not of 10 x 10"):
+        known(other)
+
+
+def test_boxes_of_two_pictures_of_one_name(pictures: list[Frame], tmp_path: Path) -> None:
+    boxes = np.array([[10, 10, 60, 90]], np.float32)
+    image = pictures[0].image
+    frames = [Frame(image, "one/a.jpg"), Frame(image, "one/a.jpg"), Frame(image, "two/a.jpg")]
+    assert len(boxes_from(records(tmp_path / "same.jsonl", frames[:2], boxes))(frames[0])) == 1
+    with pytest.raises(SourceError, match=r"two pictures named a\.jpg, one/a\.jpg and two/a\.jpg"):
+        boxes_from(records(tmp_path / "people.jsonl", frames, boxes))
 
 
 def test_boxes_outside_the_picture(pictures: list[Frame], tmp_path: Path) -> None:

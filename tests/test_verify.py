@@ -359,6 +359,11 @@ def test_a_checkpoint_that_is_not_beside(student: Path, images: Path, tmp_path: 
         verify(tmp_path / "tiny.onnx", images=images)
 
 
+def test_dope_needs_no_boxes(student: Path, images: Path, tmp_path: Path) -> None:
+    with pytest.raises(ArtefactError, match="finds people by itself: leave out the boxes"):
+        verify(student, images=images, boxes=tmp_path / "people.jsonl")
+
+
 def test_no_pictures(student: Path, checkpoint: DopeCheckpoint, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="no picture"):
         verify(student, images=tmp_path)
