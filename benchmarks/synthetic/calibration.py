@@ -21,7 +21,7 @@ _SIZES = ((384, 384), (384, 384), (480, 640), (384, 384), (640, 480), (384, 384)
 _QUALITY = 88
 
 
-def write_calibration_set(folder: Path, count: int = 64) -> Path:
+def write_calibration_set(folder: Path, count: int = 64, first_seed: int = FIRST_SEED) -> Path:
     """Render `count` pictures into the folder, which is made if need be, and answer with the manifest's path.
 
     The manifest lists for each picture its file, SHA-256, seed, size (height, width), number of people, boxes
@@ -29,7 +29,7 @@ def write_calibration_set(folder: Path, count: int = 64) -> Path:
     appears whole or not at all.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    pictures = [_write_picture(folder, FIRST_SEED + i, _SIZES[i % len(_SIZES)]) for i in range(count)]
+    pictures = [_write_picture(folder, first_seed + i, _SIZES[i % len(_SIZES)]) for i in range(count)]
     manifest = {
         "generator": "wholebody.benchmarks.synthetic",
         "version": GENERATOR_VERSION,

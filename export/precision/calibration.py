@@ -8,8 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from wholebody.export.person_boxes import Boxes, boxes_from, whole_frame
 from wholebody.runtime.backends.backend import Array
@@ -23,11 +25,14 @@ from wholebody.runtime.people import Floats
 from wholebody.runtime.pipelines.detector import PersonDetector
 from wholebody.runtime.spec import AnySpec, DetectorSpec, StudentSpec, TopDownSpec
 
-__all__ = ["ADVISED", "BUNDLED", "Inputs", "Samples", "samples"]
+__all__ = ["ADVISED", "BUNDLED", "HELD_OUT", "Inputs", "Part", "Samples", "samples"]
 
 Inputs = Mapping[str, Array]  # a network's inputs by the names in its description
 ADVISED = 64  # pictures; with fewer, ranges depend on which ones they are
 BUNDLED = Path(str(resources.files("wholebody"))) / "calibration_data"
+HELD_OUT = BUNDLED / "held_out"  # to measure on what was calibrated on BUNDLED
+Part = Literal["all", "to calibrate", "held out"]
+THIRD = 3  # of every so many pictures one is held out
 MOST_PEOPLE = 4  # of one picture, so that no crowd decides alone
 NOBODY = np.zeros((0, 4), np.float32)
 
@@ -75,10 +80,12 @@ def samples(
     count: int = ADVISED,
     boxes: str | Path | Boxes | None = None,
     detector: PersonDetector | None = None,
+    part: Part = "all",
 ) -> Samples:
-    """Inputs of the network that `spec` describes, made of pictures of `source`: a folder, pictures or a video.
+    """Inputs of the network that `spec` describes, made of a source's pictures: a folder, files or a video.
 
     count     pictures at most, spread evenly over the source
+    part      of the source: every third picture is "held out", the others are "to calibrate"
     boxes     where the people are: a file of `wholebody run --json`, or a function
     detector  finds them instead
 
@@ -92,12 +99,12 @@ def samples(
     """
     if count < 2:
         raise ValueError(f"count is {count}; ranges need 2 pictures or more, {ADVISED} are advised")
-    chosen = _Chosen(source, count)
+    chosen = _Chosen(source, count, part)
     find = _finder(source, boxes, detector)
     seen, repeated, without = set[bytes](), 0, 0
     names, found, sizes, digest = list[str](), list[Floats](), list[tuple[int, int]](), hashlib.sha256()
     for frame in chosen.frames():
-        pixels = hashlib.sha256(frame.image).digest()
+        pixels = hashlib.sha256(frame.image.tobytes()).digest()
         if pixels in seen:
             repeated += 1
             continue
@@ -109,7 +116,7 @@ def samples(
             found.append(people)
         for inputs in _prepare(spec, frame, people):
             for array in inputs.values():
-                digest.update(np.ascontiguousarray(array))
+                digest.update(array.tobytes())
             names.append(_name(frame))
             sizes.append((frame.image.shape[0], frame.image.shape[1]))
     _require(source, len(seen), repeated, len(names))
@@ -129,14 +136,13 @@ def samples(
 class _Chosen:
     """Frames spread evenly over a source, to be read as often as one likes."""
 
-    def __init__(self, source: str | Path | Sequence[str | Path], count: int) -> None:
+    def __init__(self, source: str | Path | Sequence[str | Path], count: int, part: Part) -> None:
         self.problems: list[SourceError] = []
         opened = open_source(source)
         if opened.is_stream:
             raise SourceError("a webcam never ends: record a video, and calibrate on that")
         lengths = [_length(item) for item in opened.items]
-        total = sum(lengths)
-        wanted = np.unique(np.linspace(0, total - 1, min(count, total)).round().astype(int))
+        wanted = _spread(sum(lengths), count, part)
         self._parts: list[tuple[Item, set[int]]] = []
         first = 0
         for item, length in zip(opened.items, lengths, strict=True):
@@ -160,6 +166,14 @@ class _Chosen:
                 self.problems.append(error)
         if not read and self.problems:
             raise self.problems[0]
+
+
+def _spread(total: int, count: int, part: Part) -> NDArray[np.intp]:
+    """At most `count` of the numbers below `total`, those of a part of them."""
+    numbers = np.arange(total)
+    if part != "all":
+        numbers = numbers[(numbers % THIRD == 1) == (part == "held out")]
+    return np.unique(numbers[np.linspace(0, len(numbers) - 1, min(count, len(numbers))).round().astype(int)])
 
 
 def _until(item: Item, last: int) -> Iterator[Frame]:
@@ -221,8 +235,8 @@ def _require(source: object, different: int, repeated: int, made: int) -> None:
         raise SourceError(f"{source} is {got}: ranges need different ones, {ADVISED} or more are advised")
     if not made:
         raise SourceError(
-            f"nobody was found in the {different} pictures of {source}: give pictures of people, or where they "
-            "are (--boxes, --detector)"
+            f"nobody was found in the {different} pictures of {source}: give pictures of people, or tell "
+            "where they are (--boxes, --detector)"
         )
 
 

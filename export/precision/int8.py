@@ -1,8 +1,8 @@
-"""A student's graph in INT8, by onnxruntime's quantizer: Q/DQ pairs where TensorRT or onnxruntime fuse them."""
+"""A graph in INT8, by onnxruntime's quantizer: Q/DQ pairs where TensorRT or onnxruntime fuse them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Set
 from typing import Any
 
 import numpy as np
@@ -39,8 +39,8 @@ def to_int8(
     progress  is told how many samples of how many are counted
 
     Ranges are kept by the contents of model and samples: another `exclude` costs no calibration. A node whose
-    activations never change stays in floating point. Raises ArtefactError where the model is quantized already
-    or its activations are no numbers.
+    activations never change stays in floating point. Raises ArtefactError where the model is quantized
+    already or its activations are no numbers.
     """
     model = prepared(model)
     counted = place(model.graph, "tensorrt").activations | place(model.graph, "cpu").activations
@@ -72,6 +72,7 @@ class _Quantizer(QDQQuantizer):
             "WeightSymmetric": True,
             "QuantizeBias": not symmetric,
             "AddQDQPairToWeight": symmetric,
+            "ForceQuantizeNoInputCheck": True,  # the placement has checked
         }
         super().__init__(
             model,

@@ -1,10 +1,10 @@
 """Where INT8 goes in a graph: which nodes compute in it, and which tensors are rounded to it.
 
-TensorRT wants a Q/DQ pair on what goes into a convolution or matrix product, on its weight, and on that branch
-of a residual addition which is not the convolution that it fuses the addition with; what comes out stays
-floating. ONNX Runtime's CPU kernels read and write INT8: there a convolution's answer is rounded, too, and so
-are the cheap nodes on the way from one convolution to the next (sums, products, joins, pooling), for each
-change to floating point and back costs as much as they do.
+TensorRT wants a Q/DQ pair on what goes into a convolution or matrix product, on its weight, and on that
+branch of a residual addition which is not the convolution that it fuses the addition with; what comes out
+stays floating. ONNX Runtime's CPU kernels read and write INT8: there a convolution's answer is rounded, too,
+and so are the cheap nodes on the way from one convolution to the next (sums, products, joins, pooling), for
+each change to floating point and back costs as much as they do.
 
 What decodes boxes and poses, suppresses, selects or normalises lies on no such way and is left alone, and so
 are a network's last convolutions on a CPU, whose answers would have to be rounded.

@@ -11,7 +11,13 @@ from wholebody.runtime.errors import ArtefactError
 
 __all__ = ["prepared", "require_float"]
 
-INTEGER_OPERATORS = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger")
+INTEGER_OPERATORS = (
+    "QuantizeLinear",
+    "DequantizeLinear",
+    "DynamicQuantizeLinear",
+    "ConvInteger",
+    "MatMulInteger",
+)
 
 
 def prepared(model: ModelProto) -> ModelProto:

@@ -177,7 +177,9 @@ def _default_cache() -> Path:
 
 def _read_ranges(path: Path) -> Ranges | None:
     try:
-        return {name: (float(low), float(high)) for name, (low, high) in json.loads(path.read_bytes()).items()}
+        return {
+            name: (float(low), float(high)) for name, (low, high) in json.loads(path.read_bytes()).items()
+        }
     except (OSError, ValueError, TypeError, AttributeError):
         return None
 
