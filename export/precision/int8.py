@@ -62,7 +62,7 @@ def _constant(model: ModelProto, ranges: Ranges) -> Iterator[str]:
 REDUCE_RANGE = False
 
 
-class _Quantizer(QDQQuantizer):
+class _Quantizer(QDQQuantizer):  # type: ignore[misc]  # onnxruntime has no types
     """onnxruntime's quantizer, kept to a placement."""
 
     def __init__(self, model: ModelProto, placement: Placement, ranges: Ranges, target: Target) -> None:

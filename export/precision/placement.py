@@ -80,7 +80,7 @@ def _for_cpu(flow: Flow, exclude: Set[str]) -> Placement:
     return Placement(frozenset(nodes), frozenset(rounded))
 
 
-def _computes_in_8_bits(flow: Flow, node: NodeProto, integer: Set[str]) -> bool:
+def _computes_in_8_bits(flow: Flow, node: NodeProto, integer: set[str]) -> bool:
     if flow.is_layer(node):
         return node.op_type in FLOATING_ANSWERS or flow.is_needed(node.output[0])
     given = flow.varying(node)

@@ -40,14 +40,14 @@ def require_float(model: ModelProto) -> None:
     for node in model.graph.node:
         if node.op_type in INTEGER_OPERATORS or node.op_type.startswith("QLinear"):
             raise ArtefactError(
-                f"it is quantized already, as its {node.op_type} ({node.name}) shows: quantize the FP32 student"
+                f"it is quantized already, as {node.op_type} ({node.name}) shows: quantize the FP32 student"
             )
     if any(t.data_type in (TensorProto.FLOAT16, TensorProto.BFLOAT16) for t in model.graph.initializer):
         raise ArtefactError("it is in half precision already: quantize the FP32 student")
 
 
 def _opset(model: ModelProto) -> int:
-    return next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
+    return next(int(o.version) for o in model.opset_import if o.domain in ("", "ai.onnx"))
 
 
 def _converted(model: ModelProto) -> ModelProto:

@@ -158,8 +158,8 @@ def _require_numbers(model: ModelProto, activations: Mapping[str, NDArray[Any]],
         at = next((n for n in model.graph.node if wrong.intersection(n.output)), None)
         what = f"{at.op_type} ({at.name})" if at else "its input"
         raise ArtefactError(
-            f"{what} is not a number for {picture}: the student is damaged, or not normalised like its pictures; "
-            "export it again"
+            f"{what} is not a number for {picture}: the student is damaged, or its pictures are normalised in "
+            "another way; export it again"
         )
 
 
