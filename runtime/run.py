@@ -97,7 +97,7 @@ def run(
         summary.length = frames.length
         pictures = stack.enter_context(open_output(output, frames)) if output is not None else None
         if json is not None:
-            _spare(json, student, frames, pictures)
+            _spare(json, [student, loading.get("detector") or student], frames, pictures)
         writer = stack.enter_context(RecordWriter(json)) if json is not None else None
         try:
             for frame in frames.frames():
@@ -166,9 +166,9 @@ def _doubt(spec: AnySpec) -> str:
     return "is over its budget: it differs from the network it was made of by more, as its certificate tells"
 
 
-def _spare(json: str | Path, student: str | Path, source: Source, pictures: Output | None) -> None:
+def _spare(json: str | Path, networks: Sequence[str | Path], source: Source, pictures: Output | None) -> None:
     """Refuse to write JSON lines over what is read, or over what is drawn."""
-    kept = [student, sidecar_path(student), *(item.name for item in source.items)]
+    kept = [*networks, *map(sidecar_path, networks), *(item.name for item in source.items)]
     kept += pictures.paths.values() if pictures is not None else []
     if str(json) != "-" and os.path.realpath(json) in {os.path.realpath(path) for path in kept}:
         raise SourceError(

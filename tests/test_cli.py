@@ -23,6 +23,7 @@ import pytest
 
 from wholebody import cli
 from wholebody.runtime.artefact import sidecar_path
+from wholebody.runtime.errors import SourceError
 from wholebody.runtime.media import write_image
 from wholebody.runtime.records import read_records
 
@@ -318,6 +319,21 @@ def test_a_top_down_student_of_others(wholebody: Wholebody, shared: Path) -> Non
         assert expected in wholebody("run", student, picture, *options).refusal
 
 
+def test_figures_and_json_lines_spare_the_networks(
+    wholebody: Wholebody, shared: Path, tmp_path: Path
+) -> None:
+    models, picture = shared / "data" / "models", shared / "data" / "images" / "rtmlib_demo.jpg"
+    before = (models / "rtmdet_nano_raw_heads.onnx").read_bytes()
+    (tmp_path / "d.onnx").write_bytes(before)
+    shutil.copy(models / "ultralight_simplepose_coco17.onnx", "s.onnx")
+    pair = ("s.onnx", *SIMPLEPOSE, "--detector", "d.onnx", "--json")
+    for json_file in ("d.onnx", "d.json", "s.onnx", "s.json"):
+        assert "this run needs that file" in wholebody("run", *pair, json_file, picture).refusal
+        figures = wholebody("bench", "accuracy", *pair, json_file, "--dataset", "coco", "--annotations", "a")
+        assert "it is what is measured" in figures.refusal
+    assert (tmp_path / "d.onnx").read_bytes() == before
+
+
 def test_a_student_that_needs_no_detector(wholebody: Wholebody, student: Path, shared: Path) -> None:
     detector = shared / "data" / "models" / "yolox_nano_coco_raw.onnx"
     refusal = wholebody("run", student, "a.png", "--detector", detector).refusal
@@ -454,6 +470,40 @@ def test_export_then_verify_then_run(wholebody: Wholebody, checkpoint: Path, tmp
 
     assert wholebody("run", "tiny.onnx", "a.png").code == 0
 
+    for options, expected in {
+        ("--detector-kind", "yolox"): "describe a --detector: name its file",
+        ("--boxes", "people.jsonl"): "finds people by itself",
+    }.items():
+        assert expected in wholebody("verify", "tiny.onnx", "--images", "a.png", *options).refusal
+
+
+@pytest.mark.parametrize("arguments", [("export", "dope-mini"), ("verify", "x.onnx", "--images", ".")])
+@pytest.mark.parametrize("budget", ["-1", "nan", "inf"])
+def test_budgets_that_are_none(wholebody: Wholebody, arguments: tuple[str, ...], budget: str) -> None:
+    ended = wholebody(*arguments, "--budget-px", budget)
+    assert ended.code == 2
+    assert "Invalid value for '--budget-px'" in ended.err.splitlines()[-1]
+
+
+def test_verify_leaves_the_budgets_of_a_certificate(
+    wholebody: Wholebody, student: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from wholebody.export import verify
+
+    asked: list[dict[str, Any]] = []
+
+    def stand_in(student: Path, **options: Any) -> None:
+        asked.append({name: limit for name, limit in options.items() if name.startswith("budget")})
+        raise SourceError("enough")
+
+    monkeypatch.setattr(verify, "verify", stand_in)
+    for options in ((), ("--budget-px", "2", "--budget-oks", "0.9")):
+        assert "enough" in wholebody("verify", student, "--images", ".", *options).refusal
+    assert asked == [
+        {"budget_px": None, "budget_mm": None, "budget_oks": None},
+        {"budget_px": 2, "budget_mm": None, "budget_oks": 0.9},
+    ]
+
 
 # --- bench --------------------------------------------------------------------------------------------------
 
@@ -467,6 +517,24 @@ def test_bench_accuracy(wholebody: Wholebody, student: Path) -> None:
         refusal = wholebody("bench", "accuracy", student, "--json", path).refusal
         assert f"cannot write {path}: " in refusal
         assert reason in refusal
+
+
+def test_rendered_people_need_no_extra(
+    wholebody: Wholebody, student: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """AP on photographs alone takes faster-coco-eval."""
+    monkeypatch.setitem(sys.modules, "faster_coco_eval", None)
+    for module in ("coco_accuracy", "metrics.coco_ap", "datasets.coco"):
+        monkeypatch.delitem(sys.modules, f"wholebody.benchmarks.{module}", raising=False)
+    assert wholebody("bench", "accuracy", student, "--pictures", "1").code == 0
+
+
+def test_the_peer_is_installed_by_hand(
+    wholebody: Wholebody, student: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "rtmlib", None)
+    refusal = wholebody("bench", "peer", student, "--detector", "d.onnx", "--images", ".").refusal
+    assert refusal.endswith("pip install --no-deps rtmlib")
 
 
 def test_bench_latency_of_a_student_alone(wholebody: Wholebody, student: Path, tmp_path: Path) -> None:

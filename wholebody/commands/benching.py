@@ -16,6 +16,7 @@ from wholebody.commands.options import (
     DetectorOption,
     DetectorPersonOption,
     DetectorSizeOption,
+    ExportedArgument,
     FlipTestOption,
     NormOption,
     SizeOption,
@@ -23,6 +24,7 @@ from wholebody.commands.options import (
     StudentArgument,
     ThreadsOption,
     UdpOption,
+    finite,
     height_width,
     said,
 )
@@ -80,10 +82,9 @@ def accuracy(
         raise WholebodyError("--dataset coco needs --annotations: a JSON file of COCO or COCO-WholeBody")
     if dataset is Dataset.coco and pictures is not None:
         raise WholebodyError("--pictures is for --dataset synthetic; coco takes all that are annotated")
-    from wholebody.benchmarks.accuracy import measure
-    from wholebody.benchmarks.coco_accuracy import measure_coco
-    from wholebody.benchmarks.top_down_accuracy import measure_top_down
     from wholebody.runtime.loading import load
+
+    _spare(json, student, detector)
     from wholebody.runtime.pipelines.dope import DopePose
 
     pose = load(
@@ -96,20 +97,40 @@ def accuracy(
     report: Report
     if isinstance(pose, DopePose):
         if dataset is Dataset.coco:
-            raise WholebodyError("--dataset coco judges COCO's keypoints, which DOPE does not have")
+            raise WholebodyError(
+                "--dataset coco judges COCO's keypoints, which DOPE does not have: use --dataset synthetic"
+            )
+        from wholebody.benchmarks.accuracy import measure
+
         report = measure(student, pictures=pictures or 500, threads=threads, json=json, console=errors)
     elif annotations is None:
+        from wholebody.benchmarks.top_down_accuracy import measure_top_down
+
         report = measure_top_down(pose, pictures=pictures or 500, json=json, console=errors)
     else:
+        from wholebody.benchmarks.coco_accuracy import measure_coco
+
         report = measure_coco(pose, annotations=annotations, images=images, json=json, console=errors)
     console.print(report.markdown())
+
+
+def _spare(json: Path | None, student: Path, detector: Path | None) -> None:
+    """Refuse to write figures over a network that is measured."""
+    from wholebody.benchmarks.json_file import prove_writable
+    from wholebody.runtime.artefact import sidecar_path
+
+    networks = [student] if detector is None else [student, detector]
+    if json is not None:
+        prove_writable(json, keep=[*networks, *map(sidecar_path, networks)])
 
 
 def peer(
     student: StudentArgument,
     detector: Annotated[Path, typer.Option(help="RTMDet or YOLOX as ONNX, suppression in its graph.")],
     images: Annotated[Path, typer.Option(help="A folder of photographs of people.")],
-    seconds: Annotated[float, typer.Option(min=0.1, help="How long to measure, each crowd.")] = 20.0,
+    seconds: Annotated[
+        float, typer.Option(min=0.1, callback=finite, help="How long to measure, each crowd.")
+    ] = 20.0,
     detector_kind: DetectorKindOption = None,
     detector_size: DetectorSizeOption = None,
 ) -> None:
@@ -118,6 +139,8 @@ def peer(
     Both run in turns, with one and with eight people; the answer is a Markdown table. Needs rtmlib:
     pip install --no-deps rtmlib
     """
+    if find_spec("rtmlib") is None:
+        raise WholebodyError("rtmlib is not installed: pip install --no-deps rtmlib")
     from wholebody.benchmarks.peer_rtmlib import measure_peer
     from wholebody.runtime.loading import load_top_down
 
@@ -129,13 +152,13 @@ def peer(
 
 
 def latency(
-    student: StudentArgument,
+    student: ExportedArgument,
     against: Annotated[Path | None, typer.Option(help="The checkpoint to run in PyTorch beside it.")] = None,
     images: Annotated[Path | None, typer.Option(help="Pictures to run; rendered people unless told.")] = None,
-    seconds: Annotated[float, typer.Option(min=0.1, help="How long to measure.")] = 20.0,
+    seconds: Annotated[float, typer.Option(min=0.1, callback=finite, help="How long to measure.")] = 20.0,
     threads: ThreadsOption = None,
 ) -> None:
-    """Stage times of a student beside PyTorch's.
+    """Stage times of a DOPE student beside PyTorch's.
 
     Both run in turns; the answer is a Markdown table.
     """

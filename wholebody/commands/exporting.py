@@ -12,7 +12,8 @@ from wholebody.commands.options import (
     DetectorKindOption,
     DetectorOption,
     DetectorSizeOption,
-    StudentArgument,
+    ExportedArgument,
+    finite,
     height_width,
     said,
 )
@@ -25,10 +26,15 @@ if TYPE_CHECKING:
 
 __all__ = ["bundled_reference", "export", "fetch", "verify"]
 
-BudgetPxOption = Annotated[float, typer.Option(help="Largest drift allowed, in pixels.")]
-BudgetMmOption = Annotated[float, typer.Option(help="Largest drift allowed, in millimetres.")]
+BudgetPxOption = Annotated[
+    float, typer.Option(min=0, callback=finite, help="Largest drift allowed, in pixels.")
+]
+BudgetMmOption = Annotated[
+    float, typer.Option(min=0, callback=finite, help="Largest drift allowed, in millimetres.")
+]
 BoxesOption = Annotated[
-    Path | None, typer.Option(help="The people in them: a file of `wholebody run --json`.")
+    Path | None,
+    typer.Option(help="For a top-down student, the pictures' people: a file of `wholebody run --json`."),
 ]
 
 
@@ -95,7 +101,7 @@ def export(
                 raise WholebodyError("--boxes is for dwpose; DOPE finds people by itself")
             artefact = _export_dope(source, output, size, proposals, images, (budget_px, budget_mm), force)
         else:
-            if size or proposals:
+            if size is not None or proposals is not None:
                 raise WholebodyError("--input and --proposals are for dope; a dwpose checkpoint has its size")
             artefact = _export_dwpose(source, output, images, boxes, budget_px, force)
     console.print(f"wrote {artefact.path} and its sidecar ({artefact.path.stat().st_size / 1e6:.1f} MB)")
@@ -130,7 +136,7 @@ def _export_dwpose(
 
 
 def verify(
-    student: StudentArgument,
+    student: ExportedArgument,
     images: Annotated[Path, typer.Option(help="A folder of pictures, one picture, or a video.")],
     reference: Annotated[
         Path | None, typer.Option(help="The checkpoint it came from; looked for beside it.")
@@ -139,28 +145,41 @@ def verify(
     detector: DetectorOption = None,
     detector_kind: DetectorKindOption = None,
     detector_size: DetectorSizeOption = None,
-    budget_px: BudgetPxOption = 0.05,
-    budget_mm: BudgetMmOption = 0.1,
+    budget_px: Annotated[
+        float | None,
+        typer.Option(min=0, callback=finite, show_default="0.05", help="Largest drift allowed, in pixels."),
+    ] = None,
+    budget_mm: Annotated[
+        float | None,
+        typer.Option(
+            min=0, callback=finite, show_default="0.1", help="Largest drift allowed, in millimetres."
+        ),
+    ] = None,
+    budget_oks: Annotated[
+        float | None, typer.Option(min=0, max=1, help="For reduced precision, the least mean OKS of a part.")
+    ] = None,
 ) -> None:
     """Compare a student with its PyTorch checkpoint on pictures.
 
     Exit code 1 when it is over its budget. The people of a top-down student are those of --boxes or
-    --detector; without either, every picture is taken for one person.
+    --detector; without either, every picture is taken for one person. A student of reduced precision is
+    held to the budgets of its certificate, but for those that are given here.
     """
     from wholebody.export.verify import verify as verify_student
 
     if boxes is not None and detector is not None:
         raise WholebodyError("--boxes and --detector both say where people are: give one of them")
-    found = boxes or _detector(
-        detector, said(kind=detector_kind, size=height_width(detector_size, "--detector-size"))
-    )
+    options = said(kind=detector_kind, size=height_width(detector_size, "--detector-size"))
+    if detector is None and options:
+        raise WholebodyError("--detector-kind and --detector-size describe a --detector: name its file")
     certificate = verify_student(
         student,
         images=images,
         reference=reference or bundled_reference(student),
-        boxes=found,
+        boxes=boxes or _detector(detector, options),
         budget_px=budget_px,
         budget_mm=budget_mm,
+        budget_oks=budget_oks,
     )
     console.print(certificate.table())
     raise typer.Exit(0 if certificate.passed else 1)

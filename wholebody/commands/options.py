@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from enum import Enum
 from pathlib import Path
@@ -22,6 +23,7 @@ __all__ = [
     "DetectorOption",
     "DetectorPersonOption",
     "DetectorSizeOption",
+    "ExportedArgument",
     "FlipTestOption",
     "FullFrameOption",
     "IouOption",
@@ -35,9 +37,17 @@ __all__ = [
     "StudentArgument",
     "ThreadsOption",
     "UdpOption",
+    "finite",
     "height_width",
     "said",
 ]
+
+
+def finite(number: float | None) -> float | None:
+    """An option's number as it is; "inf" and "nan" are numbers to Python alone."""
+    if number is not None and not math.isfinite(number):
+        raise typer.BadParameter(f"{number} is not a finite number")
+    return number
 
 
 class Color(str, Enum):
@@ -60,6 +70,12 @@ StudentArgument = Annotated[
     Path,
     typer.Argument(
         metavar="STUDENT", help="A student as ONNX: exported, with x.json beside it, or published by others."
+    ),
+]
+ExportedArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="STUDENT", help="A student that wholebody exported, as ONNX with x.json beside it."
     ),
 ]
 ThreadsOption = Annotated[
@@ -91,7 +107,8 @@ IouOption = Annotated[
     typer.Option(min=0, max=1, help="Of two boxes that overlap more, keep the better.", show_default="0.6"),
 ]
 MinAreaOption = Annotated[
-    float | None, typer.Option(min=0, help="Leave out boxes of fewer pixels.", show_default="100")
+    float | None,
+    typer.Option(min=0, callback=finite, help="Leave out boxes of fewer pixels.", show_default="100"),
 ]
 
 # What a file that others published does not tell; it asks for what it needs.
