@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Protocol
 
 from onnx import ModelProto
@@ -29,11 +30,18 @@ class Judged(Protocol):
 
 
 def checked_output(output: Path) -> Path:
-    """Raises WholebodyError where an ONNX file cannot have this path."""
+    """Raises WholebodyError, before any work, where an ONNX file cannot have this path."""
     if output.suffix != ".onnx":
         raise WholebodyError(f"cannot export to {output}: its name must end in .onnx")
     if not output.parent.is_dir():
         raise WholebodyError(f"cannot export to {output}: {output.parent} is no folder; make it first")
+    if output.is_dir():
+        raise WholebodyError(f"cannot export to {output}: it is a folder; choose another name")
+    try:
+        with TemporaryFile(dir=output.parent):
+            pass
+    except OSError as error:
+        raise WholebodyError(f"cannot export to {output}: {error.strerror}; choose another folder") from None
     return output
 
 

@@ -65,7 +65,9 @@ def read_onnx(path: Path) -> OnnxFile:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise ArtefactError(f"{path}: no such file; `wholebody export` makes students") from None
+        raise ArtefactError(
+            f"{path}: no such file; check its name, or make a student with `wholebody export`"
+        ) from None
     except OSError as error:
         raise ArtefactError(f"{path}: cannot be read ({error.strerror}); name an ONNX file") from None
     try:

@@ -18,6 +18,9 @@ from wholebody.runtime.media import Frame
 from wholebody.runtime.people import Floats, People
 from wholebody.runtime.skeletons import SKELETONS, Skeleton
 
+if sys.platform != "win32":
+    import fcntl
+
 __all__ = ["Record", "RecordWriter", "read_records"]
 
 
@@ -96,8 +99,26 @@ def _standard_output() -> TextIO:
 
 
 def _new_file(path: Path) -> TextIO:
+    """Empty and for this run alone: the lines of two would mix."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    return path.open("w", encoding="utf-8")
+    file = path.open("a", encoding="utf-8")
+    if path.is_file():
+        _lock(file, path)
+        file.truncate(0)
+    return file
+
+
+def _lock(file: TextIO, path: Path) -> None:
+    """Until it is closed; where the system or its disk has no locks, nothing happens."""
+    if sys.platform == "win32":
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise SourceError(f"cannot write {path}: another run is writing it; choose another file") from None
+    except OSError:
+        return
 
 
 def read_records(path: str | Path) -> Iterator[Record]:
@@ -111,8 +132,9 @@ def read_records(path: str | Path) -> Iterator[Record]:
             for number, line in enumerate(file, 1):
                 yield _record(line, f"{path}, line {number}")
     except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
         raise SourceError(
-            f"cannot read {path}: {error}; expected JSON lines as `wholebody run --json` writes"
+            f"cannot read {path}: {reason}; expected JSON lines as `wholebody run --json` writes"
         ) from error
 
 

@@ -146,8 +146,9 @@ def test_pictures_and_options_that_are_none() -> None:
     for follow in (Follow(pose, ids=True), Follow(pose, smooth=True), Follow(pose, detect_every=3)):
         with pytest.raises(ValueError, match="the picture is a NoneType"):
             follow(cast("Any", None))
-    with pytest.raises(WholebodyError, match="detect_every is 0; allowed is 1 or more"):
-        Follow(pose, detect_every=0)
+    for number in (0, 2.5, np.inf, np.nan):
+        with pytest.raises(WholebodyError, match=f"detect_every is {number}; allowed is a whole number, 1"):
+            Follow(pose, detect_every=cast("Any", number))
     with pytest.raises(
         WholebodyError, match=r"detect_every is 5, but this Pose has no detector to spare: leave it at 1"
     ):
@@ -320,6 +321,16 @@ def test_time_that_runs_backwards_is_another_video(later: bool) -> None:
     follow(world.images()[0], time_s=10.0)
     people = follow(world.images()[1], time_s=10.02 if later else 0.0)
     assert (centres(people) == [(72, 80)]) != later
+
+
+@pytest.mark.parametrize("time_s", [np.nan, np.inf])
+def test_times_that_are_none(time_s: float) -> None:
+    world = World([{"ann": (60, 80)}, {"ann": (72, 80)}])
+    follow = Follow(Seer(world), smooth=True, ids=True)
+    follow(world.images()[0], time_s=0.0)
+    with pytest.raises(ValueError, match=f"time_s is {time_s}; allowed is a finite number"):
+        follow(world.images()[1], time_s=time_s)
+    assert follow(world.images()[1], time_s=0.04).ids == [1]  # as if nothing had been asked
 
 
 def test_another_video_begins_anew() -> None:

@@ -13,8 +13,10 @@ import pytest
 import torch
 
 from wholebody import __version__
+from wholebody.export import onnx_file
 from wholebody.export.checkpoints import RtmPoseCheckpoint, load_checkpoint
 from wholebody.export.onnx_dwpose import export_dwpose
+from wholebody.export.onnx_file import checked_output
 from wholebody.export.openmmlab import load_openmmlab
 from wholebody.export.student_file import save_student
 from wholebody.export.students.rtmpose import RtmPose
@@ -175,6 +177,21 @@ def refused(
 @pytest.mark.parametrize("name", ["student", "student.json", "absent/student.onnx"])
 def test_outputs(checkpoint: RtmPoseCheckpoint, tmp_path: Path, name: str) -> None:
     refused(checkpoint, tmp_path / name, WholebodyError, "cannot export to")
+
+
+def test_an_output_is_refused_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "folder.onnx").mkdir()
+    with pytest.raises(WholebodyError, match=r"folder\.onnx: it is a folder"):
+        checked_output(tmp_path / "folder.onnx")
+
+    def refuse(**_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(onnx_file, "TemporaryFile", refuse)
+    with pytest.raises(
+        WholebodyError, match=r"cannot export to .*a\.onnx: Permission denied; choose another"
+    ):
+        checked_output(tmp_path / "a.onnx")
 
 
 def test_keypoints_of_no_skeleton(tiny_rtmpose: Tiny, tmp_path: Path) -> None:

@@ -103,9 +103,20 @@ def test_a_file_that_it_cannot_load(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("threads", [0, -1])
-def test_threads_below_one(adder: Path, threads: int) -> None:
-    with pytest.raises(BackendError, match="1 or more"):
+def test_a_failure_is_told_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """By the error alone: ONNX Runtime writes nothing of its own beside it."""
+    a, b, total = (helper.make_tensor_value_info(n, TensorProto.FLOAT, [n]) for n in ("a", "b", "sum"))
+    graph = helper.make_graph([helper.make_node("Add", ["a", "b"], ["sum"])], "adder", [a, b], [total])
+    path = tmp_path / "open.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    with pytest.raises(BackendError, match="Add node"):
+        OnnxRuntime(path, threads=1)(array(1, 2), array(1, 2, 3))
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("threads", [0, -1, 100_000])
+def test_threads_that_are_not_allowed(adder: Path, threads: int) -> None:
+    with pytest.raises(BackendError, match="1 to 1024"):
         OnnxRuntime(adder, threads=threads)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import MappingProxyType
@@ -145,6 +146,20 @@ def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
         RecordWriter(tmp_path / "file" / "x.jsonl")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs file locks")
+def test_two_runs_do_not_mix_their_lines(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text("of an earlier run")
+    with RecordWriter(path) as records:
+        records.write(frame(), crowd(1))
+        with pytest.raises(SourceError, match="another run is writing it"):
+            RecordWriter(path)
+        records.write(frame(), crowd(2))
+    assert [len(record.people) for record in read_records(path)] == [1, 2]
+    RecordWriter(path).close()
+    assert path.read_text() == ""
+
+
 def test_the_folder_is_made(tmp_path: Path) -> None:
     RecordWriter(tmp_path / "a" / "b" / "x.jsonl").close()
     assert list(read_records(tmp_path / "a" / "b" / "x.jsonl")) == []
@@ -184,6 +199,6 @@ def test_a_line_that_is_no_record(tmp_path: Path, change: Callable[[str], str]) 
 
 def test_a_file_that_is_missing_or_binary(tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").write_bytes(b"\xff\xfe\x00")
-    for name in ("missing.jsonl", "x.jsonl"):
-        with pytest.raises(SourceError, match="cannot read"):
+    for name, reason in (("missing.jsonl", "No such file or directory;"), ("x.jsonl", "it is no text;")):
+        with pytest.raises(SourceError, match=rf"cannot read .*{name}: {reason}"):
             next(read_records(tmp_path / name))

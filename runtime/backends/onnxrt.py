@@ -21,6 +21,7 @@ __all__ = ["OnnxRuntime"]
 log = logging.getLogger(__name__)
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+MOST_THREADS = 1024  # all of them are started at once, and spin
 _DTYPES = {
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,
@@ -42,7 +43,7 @@ class OnnxRuntime:
 
     Safe to call from several threads at once: the session holds no state between calls, and every answer is
     its own. Raises BackendError for a provider that is not there, a file that ONNX Runtime cannot load, or
-    threads < 1.
+    threads outside 1 to 1024.
     """
 
     def __init__(
@@ -94,15 +95,17 @@ def _checked(providers: Sequence[str]) -> list[str]:
 
 
 def _session(path: str | Path, providers: list[str], threads: int | None) -> ort.InferenceSession:
-    if threads is not None and threads < 1:
-        raise BackendError(f"threads is {threads}; it must be 1 or more, or None for one per physical core")
+    if threads is not None and not 1 <= threads <= MOST_THREADS:
+        raise BackendError(
+            f"threads is {threads}; it must be 1 to {MOST_THREADS}, or None for one per physical core"
+        )
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     counted = cores() if sys.platform == "linux" else 0  # elsewhere ONNX Runtime counts physical cores itself
     options.intra_op_num_threads = counted if threads is None else threads
     # Spin within a run, where it saves wake-ups, but never between frames, which would keep every core busy.
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    options.log_severity_level = 3  # errors: a warning about a provider is ours to give
+    options.log_severity_level = 4  # nothing but the end: warnings and errors are ours to give, in one line
     try:
         session = ort.InferenceSession(os.fspath(path), options, providers=providers)
     except Exception as error:  # onnxruntime's own exceptions share no public base

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Protocol
 
@@ -73,11 +74,13 @@ class Follow:
 
         time_s  seconds since the video began; without it frames are taken to be 1/30 s apart
 
-        Raises what the pipeline raises.
+        Raises what the pipeline raises, and ValueError for a time that is no number.
         """
         if self._carrier is None and not self.ids and not self.smooth:
             return self.pose(image_bgr)
         check_picture(image_bgr)
+        if time_s is not None and not math.isfinite(time_s):
+            raise ValueError(f"time_s is {time_s}; allowed is a finite number of seconds")
         before, self._time = self._time, self._time + FRAME_S if time_s is None else time_s
         if self._is_cut(image_bgr) or self._time < before:
             self._forget()
@@ -102,8 +105,8 @@ class Follow:
 
 def _carrier(pose: Pose, detect_every: int) -> Carrier | None:
     """What carries boxes along, where not every frame is looked through for people."""
-    if detect_every < 1:
-        raise WholebodyError(f"detect_every is {detect_every}; allowed is 1 or more")
+    if detect_every < 1 or detect_every % 1:
+        raise WholebodyError(f"detect_every is {detect_every}; allowed is a whole number, 1 or more")
     if detect_every == 1:
         return None
     if not isinstance(pose, TopDownPose) or pose.detector is None:
