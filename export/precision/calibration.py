@@ -25,7 +25,7 @@ from wholebody.runtime.people import Floats
 from wholebody.runtime.pipelines.detector import PersonDetector
 from wholebody.runtime.spec import AnySpec, DetectorSpec, StudentSpec, TopDownSpec
 
-__all__ = ["ADVISED", "BUNDLED", "HELD_OUT", "Inputs", "Part", "Samples", "samples"]
+__all__ = ["ADVISED", "BUNDLED", "HELD_OUT", "Inputs", "Part", "Samples", "boxes_of_manifest", "samples"]
 
 Inputs = Mapping[str, Array]  # a network's inputs by the names in its description
 ADVISED = 64  # pictures; with fewer, ranges depend on which ones they are
@@ -201,13 +201,13 @@ def _finder(
         return boxes
     if boxes is not None or detector is not None:
         return boxes_from(boxes or detector)
-    return _of_manifest(Path(source)) if isinstance(source, (str, Path)) else None
+    return boxes_of_manifest(source) if isinstance(source, (str, Path)) else None
 
 
-def _of_manifest(folder: Path) -> Boxes | None:
-    """The boxes in a calibration set's own manifest; None where it has none."""
+def boxes_of_manifest(folder: str | Path) -> Boxes | None:
+    """The people in a calibration set's own manifest.json; None where it does not tell them."""
     try:
-        entries = json.loads((folder / "manifest.json").read_text("utf-8"))["pictures"]
+        entries = json.loads((Path(folder) / "manifest.json").read_text("utf-8"))["pictures"]
         known = {e["file"]: np.array(e["boxes"], np.float32).reshape(-1, 4) for e in entries}
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -18,7 +18,7 @@ from wholebody.export.precision.placement import Placement, Target, place
 from wholebody.export.precision.prepare import prepared
 from wholebody.export.precision.ranges import Method, Progress, Ranges, activation_ranges
 
-__all__ = ["Method", "Target", "to_int8"]
+__all__ = ["Method", "Target", "calibrate", "to_int8"]
 
 
 def to_int8(
@@ -43,12 +43,20 @@ def to_int8(
     already or its activations are no numbers.
     """
     model = prepared(model)
-    counted = place(model.graph, "tensorrt").activations | place(model.graph, "cpu").activations
-    ranges = activation_ranges(model, samples, counted, method, progress=progress)
+    ranges = calibrate(model, samples, method, progress=progress)
     if target == "cpu":
         fused_for_onnxruntime(model)
     placement = place(model.graph, target, exclude | set(_constant(model, ranges)))
     return _Quantizer(model, placement, ranges, target).quantized()
+
+
+def calibrate(
+    model: ModelProto, samples: Samples, method: Method, *, progress: Progress | None = None
+) -> Ranges:
+    """The ranges that `to_int8` takes, for either target; parameters and errors are those of `to_int8`."""
+    model = prepared(model)
+    rounded = place(model.graph, "tensorrt").activations | place(model.graph, "cpu").activations
+    return activation_ranges(model, samples, rounded, method, progress=progress)
 
 
 def _constant(model: ModelProto, ranges: Ranges) -> Iterator[str]:

@@ -42,7 +42,7 @@ KEPT_EVERY = 16  # samples
 # Of a histogram. Entropy tries every one of them as a threshold: with 2048 it takes minutes.
 BINS: Mapping[Method, int] = MappingProxyType({"entropy": 512, "minmax": 1, "percentile": 2048})
 LEVELS = 128  # of the distribution that entropy compares with
-PERCENTILE = 99.99
+PERCENTILE = 99.9
 
 
 def activation_ranges(
@@ -56,7 +56,7 @@ def activation_ranges(
 ) -> Ranges:
     """Lowest and highest value of these tensors of `model`, FP32, as they are worth telling apart.
 
-    method    "minmax" takes all that occurs; "percentile" leaves out what is rarer than 1 in 10,000;
+    method    "minmax" takes all that occurs; "percentile" leaves out the farthest value in a thousand;
               "entropy" cuts where the distribution of what is left and rounded differs least
     progress  is told after each sample how many are done
     cache     the folder of what was counted; None: below $XDG_CACHE_HOME, or ~/.cache
@@ -148,7 +148,7 @@ def _activations(
     answered = [tensor for tensor in tensors if tensor not in inputs]
     for name, sample in samples:
         feed = dict(zip(inputs, sample.values(), strict=True)) if len(inputs) == 1 else dict(sample)
-        answers = zip(answered, session.run(answered, feed), strict=True)
+        answers = zip(answered, map(np.asarray, session.run(answered, feed)), strict=True)
         yield name, {**{tensor: feed[tensor] for tensor in tensors if tensor in feed}, **dict(answers)}
 
 
@@ -158,14 +158,20 @@ def _require_numbers(model: ModelProto, activations: Mapping[str, NDArray[Any]],
         at = next((n for n in model.graph.node if wrong.intersection(n.output)), None)
         what = f"{at.op_type} ({at.name})" if at else "its input"
         raise ArtefactError(
-            f"{what} is not a number for {picture}: the student is damaged, or its pictures are normalised in "
-            "another way; export it again"
+            f"{what} is not a number for {picture}: the student is damaged, or made for pictures that are "
+            "normalised in another way; export it again"
         )
 
 
 def _key(model: ModelProto, samples: Samples, tensors: Set[str], method: Method) -> str:
     digest = hashlib.sha256(model.graph.SerializeToString(deterministic=True))
-    for text in (samples.sha256, *sorted(tensors), method, str(BINS[method]), onnxruntime.__version__):
+    for text in (
+        samples.sha256,
+        *sorted(tensors),
+        method,
+        str((BINS[method], LEVELS, PERCENTILE)),
+        onnxruntime.__version__,
+    ):
         digest.update(text.encode() + b"\0")
     return digest.hexdigest()
 

@@ -1,0 +1,221 @@
+"""A student in reduced precision, measured before it is written: what `wholebody quantize` does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from onnx import ModelProto
+
+from wholebody.export.onnx_file import checked_output, save, versions
+from wholebody.export.person_boxes import Boxes, boxes_from
+from wholebody.export.precision.calibration import (
+    ADVISED,
+    BUNDLED,
+    HELD_OUT,
+    Samples,
+    boxes_of_manifest,
+    samples,
+)
+from wholebody.export.precision.certificate import PrecisionCertificate, certify
+from wholebody.export.precision.drift import PrecisionBudget
+from wholebody.export.precision.int8 import Method, Target, calibrate
+from wholebody.export.precision.ledger import Ledger, default_ledger
+from wholebody.export.precision.mixes import Mix, Mixes
+from wholebody.export.precision.original import Original, open_original
+from wholebody.export.precision.search import Searched, search_mix
+from wholebody.export.precision.sensitivity import Sensitivity, measure_sensitivity
+from wholebody.runtime.artefact import Artefact, sidecar_path, write_artefact
+from wholebody.runtime.errors import DriftError, WholebodyError
+from wholebody.runtime.pipelines.detector import PersonDetector
+from wholebody.runtime.pipelines.dope import DopePose
+from wholebody.runtime.published.detector import Kind
+from wholebody.runtime.spec import DetectorSpec, StudentSpec
+from wholebody.runtime.whole import whole
+
+__all__ = ["Precision", "Quantized", "Report", "quantize"]
+
+Precision = Literal["fp16", "int8"]
+Report = Callable[[str, int, int], None]  # what is done, how much of it, and of how much (0: unknown)
+Source = str | Path | Sequence[str | Path]
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """What `quantize` wrote, and what it found on the way.
+
+    warnings               about the pictures
+    sensitivity, searched  of a search, else None
+    """
+
+    artefact: Artefact
+    certificate: PrecisionCertificate
+    warnings: tuple[str, ...]
+    sensitivity: Sensitivity | None = None
+    searched: Searched | None = None
+
+
+def quantize(
+    student: str | Path,
+    output: str | Path | None = None,
+    *,
+    precision: Precision,
+    target: Target | None = None,
+    calibration: Source = BUNDLED,
+    held_out: Source | None = None,
+    count: int = ADVISED,
+    method: Method = "percentile",
+    boxes: str | Path | Boxes | None = None,
+    detector: PersonDetector | None = None,
+    budget: PrecisionBudget | None = None,
+    search: bool = False,
+    force: bool = False,
+    kind: Kind | None = None,
+    options: Mapping[str, Any] | None = None,
+    report: Report | None = None,
+) -> Quantized:
+    """Write `output`, a student in reduced precision, and its sidecar, once its drift from FP32 is measured.
+
+    student      an FP32 ONNX file: exported with its sidecar, or published by others
+    output       None writes student_int8.onnx or student_fp16.onnx beside it
+    target       of "int8": "tensorrt", or "cpu" for onnxruntime
+    calibration  pictures: a folder, files or a video; the bundled ones unless told
+    held_out     pictures to measure on; None takes those that belong to the bundled ones, or else every third
+                 picture of the source, which is then not calibrated on
+    count        pictures to calibrate on at most
+    boxes        and detector: where a top-down student's people are, as for `samples`
+    search       keep in floating point what the budget does not allow: the cheapest mix that fits
+    force        write what is over budget, too, with a certificate that says so
+    kind         of a published detector, and
+    options      what else a published file does not tell, see `open_original`
+
+    Raises DriftError where it is over budget and not forced; ArtefactError for a student that is not whole or
+    not FP32; SourceError for pictures that do not serve; WholebodyError for options that do not go together.
+    """
+    tell: Report = report or (lambda what, done, total: None)
+    target = _checked_target(precision, target)
+    output = _checked_output(Path(student), output, precision)
+    original = open_original(Path(student), kind, options or {})
+    tell("reading the pictures", 0, 0)
+    to_calibrate, to_measure = _pictures(original, calibration, held_out, count, boxes, detector)
+    if precision == "int8":
+        calibrate(original.model, to_calibrate, method, progress=lambda *at: tell("calibrating", *at))
+    ledger = Ledger(default_ledger(original.sha256)) if search else None
+    mixes = Mixes(
+        original.model, original.spec, to_calibrate, to_measure, target=target, method=method, ledger=ledger
+    )
+    budget = budget or PrecisionBudget()
+    sensitivity = _sensitivity(mixes, precision, tell) if search else None
+    searched = _searched(mixes, sensitivity, budget, tell) if sensitivity else None
+    mix = searched.chosen.mix if searched else _everything(mixes, precision)
+    tell("measuring the drift", 0, 0)
+    model = mixes.build(mix)
+    certificate = certify(model, original.backend, original.origin, original.spec, to_measure, budget)
+    _require_budget(certificate, searched, force)
+    how = {
+        "target": target, "method": method, "pictures": to_calibrate.pictures, "sha256": to_calibrate.sha256
+    }  # fmt: skip
+    artefact = _written(output, model, original, {**certificate.to_dict(), "calibration": how})
+    warnings = (*to_calibrate.warnings, *(f"held out: {text}" for text in to_measure.warnings[:-1]))
+    return Quantized(artefact, certificate, warnings, sensitivity, searched)
+
+
+def _checked_target(precision: Precision, target: Target | None) -> Target:
+    if precision == "int8" and target is None:
+        raise WholebodyError(
+            "INT8 is for tensorrt or for onnxruntime on a cpu, whose graphs differ: --target"
+        )
+    if precision == "fp16" and target == "cpu":
+        raise WholebodyError("onnxruntime's CPU computes FP16 in FP32, slower: --precision int8 is for it")
+    return target or "tensorrt"
+
+
+def _checked_output(student: Path, output: str | Path | None, precision: Precision) -> Path:
+    path = checked_output(Path(output) if output else student.with_name(f"{student.stem}_{precision}.onnx"))
+    if path.resolve() == student.resolve() or sidecar_path(path).resolve() == sidecar_path(student).resolve():
+        raise WholebodyError(f"{path} is the student itself, which is needed to verify: choose another name")
+    return path
+
+
+def _pictures(
+    original: Original,
+    calibration: Source,
+    held_out: Source | None,
+    count: int,
+    boxes: str | Path | Boxes | None,
+    detector: PersonDetector | None,
+) -> tuple[Samples, Samples]:
+    """To calibrate on, and to measure on."""
+    if held_out is None and calibration == BUNDLED:
+        held_out = HELD_OUT
+    chosen = boxes if callable(boxes) else boxes_from(boxes or detector) if boxes or detector else None
+
+    def people(source: Source) -> Boxes | None:
+        told = boxes_of_manifest(source) if isinstance(source, (str, Path)) else None
+        return chosen or told or _own_people(original)
+
+    if held_out is not None:
+        first = samples(original.spec, calibration, count=count, boxes=people(calibration))
+        return first, samples(original.spec, held_out, count=count, boxes=people(held_out))
+    first = samples(original.spec, calibration, count=count, boxes=people(calibration), part="to calibrate")
+    return first, samples(original.spec, calibration, count=count, boxes=people(calibration), part="held out")
+
+
+def _own_people(original: Original) -> Boxes | None:
+    """Whom a student that finds people by itself sees."""
+    spec, backend = original.spec, original.backend
+    if isinstance(spec, StudentSpec):
+        pose = DopePose(backend, spec)
+        return lambda frame: pose(frame.image).boxes
+    if isinstance(spec, DetectorSpec):
+        detect = PersonDetector(backend, spec)
+        return lambda frame: detect(frame.image)[0]
+    return None
+
+
+def _everything(mixes: Mixes, precision: Precision) -> Mix:
+    if precision == "fp16":
+        return Mix.of(fp16=[layer.name for layer in mixes.layers if layer.name not in mixes.kept])
+    return Mix.of(int8=[layer.name for layer in mixes.to_quantize])
+
+
+def _sensitivity(mixes: Mixes, precision: Precision, tell: Report) -> Sensitivity:
+    """Of INT8; empty, for nothing is to be tried, where only FP16 is wanted."""
+    if precision == "fp16":
+        return Sensitivity("int8", mixes.target, sum(layer.macs for layer in mixes.layers), ())
+    return measure_sensitivity(
+        mixes, "int8", report=lambda done, total, name: tell(f"sensitivity of {name}", done, total)
+    )
+
+
+def _searched(mixes: Mixes, sensitivity: Sensitivity, budget: PrecisionBudget, tell: Report) -> Searched:
+    return search_mix(
+        mixes, sensitivity, budget, report=lambda done, total, what: tell(f"trying {what}", done, total)
+    )
+
+
+def _require_budget(certificate: PrecisionCertificate, searched: Searched | None, force: bool) -> None:
+    if searched is not None and not searched.fits:
+        raise DriftError(f"nothing written: {' '.join(searched.summary().split())}; raise the budget")
+    failures = certificate.failures()
+    if failures and not force:
+        raise DriftError(
+            f"not written, for it drifts from FP32: {'; '.join(failures)}; keep the layers that drift in "
+            "floating point with --search, raise the budget, or write it with --force"
+        )
+
+
+def _written(output: Path, model: ModelProto, original: Original, certificate: Mapping[str, Any]) -> Artefact:
+    spec = replace(
+        original.spec,
+        precision="int8" if certificate["layers"]["int8"] else "fp16",
+        versions={**versions(), "onnxruntime": metadata.version("onnxruntime")},
+        certificate=None,
+    )
+    del model.metadata_props[:]
+    with whole(output) as partial:
+        save(model, spec, partial)
+    return write_artefact(output, replace(spec, certificate=certificate))
