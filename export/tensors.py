@@ -25,7 +25,7 @@ def plain_tensors(state: Mapping[Any, Any], family: str, path: Path) -> dict[str
     for key, value in state.items():
         if not isinstance(key, str) or not isinstance(value, Tensor) or value.layout != torch.strided:
             raise CheckpointError(
-                f"{path}: state_dict[{key!r}] is no plain tensor; not a {family} checkpoint"
+                f"{path}: state_dict[{key!r}] is no plain tensor, as those of {family} are: give another file"
             )
     return {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
 

@@ -65,7 +65,7 @@ def read_torch_file(path: Path) -> dict[Any, Any]:
     except pickle.UnpicklingError as error:
         raise CheckpointError(f"{path}: {_why_refused(error)}") from error
     except Exception as error:  # a damaged file fails in any of a dozen ways inside torch, zip and pickle
-        reason = f"{type(error).__name__} {error}".partition("\n")[0].partition(". ")[0]
+        reason = f"{type(error).__name__} {error}".partition("\n")[0].partition(". ")[0].strip()
         raise CheckpointError(
             f"{path}: not a whole PyTorch checkpoint ({reason:.120}); download or copy it again"
         ) from error

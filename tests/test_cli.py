@@ -576,6 +576,13 @@ def test_help_and_run_do_without_the_export_extra(student: Path, tmp_path: Path)
     assert ended(*latency, before=before).code == 0
 
 
+def test_a_terminal_of_few_letters(student: Path) -> None:
+    before = "sys.stdout.reconfigure(encoding='ascii')"
+    table = ended("bench", "accuracy", student, "--pictures", "1", before=before)
+    assert (table.code, table.err) == (0, "")
+    assert r"\u2013" in table.out
+
+
 def test_build_without_tensorrt_names_the_cure(
     wholebody: Wholebody, student: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from io import TextIOWrapper
 from types import FrameType
 from typing import NoReturn
 
@@ -62,9 +63,16 @@ def _stop_on_signals() -> None:
             signal.signal(number, _stop)
 
 
+def _escape_what_cannot_be_written() -> None:
+    """Where the terminal's encoding has no `–`, as ASCII and Latin-1."""
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
 def main() -> None:
     """Run the command line; a user's error is one line and exit code 2."""
     _stop_on_signals()
+    _escape_what_cannot_be_written()
     try:
         app(prog_name="wholebody")
     except (WholebodyError, OSError) as error:
