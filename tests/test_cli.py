@@ -170,6 +170,17 @@ def test_run_prints_json_and_draws_nothing(wholebody: Wholebody, student: Path, 
     assert not (tmp_path / "out").exists()
 
 
+def test_out_of_memory(wholebody: Wholebody, student: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from wholebody.runtime import run
+
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryError("Unable to allocate 671. GiB")
+
+    monkeypatch.setattr(run, "run", fail)
+    refusal = wholebody("run", student, "a.png").refusal
+    assert refusal == "error: out of memory: take smaller pictures or crops"
+
+
 def test_names_with_brackets_are_not_markup(wholebody: Wholebody, student: Path, tmp_path: Path) -> None:
     write_image(tmp_path / "[bold]a:x:.png", PICTURE)
     ended = wholebody("run", student, "[bold]a:x:.png", "-o", "b.png", "--json", "[red].jsonl")

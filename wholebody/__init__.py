@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from wholebody.runtime.loading import load
     from wholebody.runtime.people import People
     from wholebody.runtime.pipelines.dope import DopePose
+    from wholebody.runtime.pipelines.top_down import TopDownPose
     from wholebody.runtime.skeletons import SKELETONS, Skeleton
 
 __version__ = "0.1.0"
@@ -39,6 +40,7 @@ __all__ = [
     "People",
     "Skeleton",
     "SourceError",
+    "TopDownPose",
     "WholebodyError",
     "__version__",
     "load",
@@ -51,6 +53,7 @@ _HOMES = {
     "runtime.loading": ("load",),
     "runtime.people": ("People",),
     "runtime.pipelines.dope": ("DopePose",),
+    "runtime.pipelines.top_down": ("TopDownPose",),
     "runtime.skeletons": ("SKELETONS", "Skeleton"),
 }  # fmt: skip
 

@@ -14,7 +14,7 @@ from typing import NoReturn
 
 import typer
 
-from wholebody.commands import benching, building, exporting, running
+from wholebody.commands import benching, building, exporting, quantizing, running
 from wholebody.console import Stopped, errors
 from wholebody.runtime.errors import WholebodyError
 
@@ -36,6 +36,7 @@ app = typer.Typer(
 bench = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Measure latency and accuracy.")
 app.command()(exporting.fetch)
 app.command()(exporting.export)
+app.command()(quantizing.quantize)
 app.command()(exporting.verify)
 app.command()(building.build)
 app.command()(running.run)
@@ -77,6 +78,8 @@ def main() -> None:
         app(prog_name="wholebody")
     except (WholebodyError, OSError) as error:
         _fail(error)
+    except MemoryError:
+        _fail(MemoryError("out of memory"), "take smaller pictures or crops")
     except ImportError as error:
         missing = (error.name or "").split(".")[0]
         extra = next((name for name, modules in EXTRAS.items() if missing in modules), None)

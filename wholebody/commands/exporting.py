@@ -49,7 +49,7 @@ class Family(str, Enum):
 
 def fetch(
     name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="What to fetch; all names without one.")
+        str | None, typer.Argument(metavar="NAME", help="What to fetch; without it, all names are listed.")
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write into.")] = Path(),
 ) -> None:
@@ -78,7 +78,9 @@ def export(
         str | None, typer.Option("--input", metavar="HxW", help="DOPE's network input, as 384x640.")
     ] = None,
     proposals: Annotated[int | None, typer.Option(help="DOPE's boxes to look into per picture.")] = None,
-    images: Annotated[Path | None, typer.Option(help="Pictures to measure the drift on.")] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Pictures to measure the drift on; noise unless told.")
+    ] = None,
     boxes: BoxesOption = None,
     budget_px: BudgetPxOption = 0.05,
     budget_mm: BudgetMmOption = 0.1,
@@ -139,7 +141,8 @@ def verify(
     student: ExportedArgument,
     images: Annotated[Path, typer.Option(help="A folder of pictures, one picture, or a video.")],
     reference: Annotated[
-        Path | None, typer.Option(help="The checkpoint it came from; looked for beside it.")
+        Path | None,
+        typer.Option(help="The checkpoint it came from, or the FP32 student; looked for beside it."),
     ] = None,
     boxes: BoxesOption = None,
     detector: DetectorOption = None,

@@ -141,7 +141,7 @@ def demo(
     ] = Path("out/demo"),
     threads: ThreadsOption = None,
 ) -> None:
-    """Export, verify and run the bundled student.
+    """Export, verify and run dope-mini.
 
     Writes pictures, JSON and a short report.
     """
