@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wholebody.runtime.skeletons import Skeleton
+from wholebody.runtime.skeletons import SKELETONS, Skeleton
 
 __all__ = ["Floats", "People"]
 
@@ -80,6 +80,15 @@ class People:
     def __len__(self) -> int:
         return len(self.score)
 
+    def __repr__(self) -> str:
+        axes = "2D" if self.keypoints3d is None else "2D and 3D"
+        return f"People({len(self)} of {self.skeleton.name}, {axes})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For copies and other processes, to which a skeleton goes by its name."""
+        arrays = self.keypoints, self.scores, self.keypoints3d, self.boxes, self.score
+        return _people, (*arrays, self.skeleton.name, dict(self.metadata), self.ids)
+
     def with_metadata(self, **metadata: Any) -> People:
         """The same people, with these entries added to the metadata."""
         return replace(self, metadata={**self.metadata, **metadata})
@@ -104,6 +113,19 @@ class People:
         if self.keypoints3d is not None:
             person["keypoints3d"] = [_numbers(p, 4) for p in self.keypoints3d[i]]
         return person
+
+
+def _people(
+    keypoints: Floats,
+    scores: Floats,
+    keypoints3d: Floats | None,
+    boxes: Floats,
+    score: Floats,
+    skeleton: str,
+    metadata: dict[str, Any],
+    ids: NDArray[np.int64] | None,
+) -> People:
+    return People(keypoints, scores, keypoints3d, boxes, score, SKELETONS[skeleton], metadata, ids)
 
 
 def _numbers(point: Floats, digits: int) -> list[float] | None:
