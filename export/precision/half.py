@@ -18,7 +18,6 @@ from wholebody.export.precision.casts import set_types
 from wholebody.export.precision.graph import (
     HALF,
     HEAVY,
-    captured,
     consumers,
     element_types,
     half_inputs,
@@ -69,14 +68,10 @@ def _plain_weights(model: ModelProto) -> None:
 
 def _half_nodes(model: ModelProto, keep: AbstractSet[str]) -> set[str]:
     types, opset, made = element_types(model.graph), opset_of(model), producers(model.graph)
-    inner = {name for node in model.graph.node for name in captured(node)}
     half = {
         name_of(node): node
         for node in model.graph.node
-        if name_of(node) not in keep
-        and _can_be_half(node, types, opset)
-        and not is_quantized(node, made)
-        and not inner.intersection(node.output)
+        if name_of(node) not in keep and _can_be_half(node, types, opset) and not is_quantized(node, made)
     }
     return set(half) - _not_worth(half, model.graph, types)
 

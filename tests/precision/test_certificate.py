@@ -148,6 +148,25 @@ def test_the_reference_that_its_certificate_names_comes_first(students: Path, tm
     assert again.to_dict()["data"] == measured.to_dict()["data"]
 
 
+def test_a_student_is_not_its_own_reference(students: Path, tmp_path: Path) -> None:
+    """Its certificate names a file of the same name, from another folder."""
+    path = shutil.copytree(students, tmp_path / "copy") / "fp16.onnx"
+    write_artefact(
+        path, replace(read_artefact(path).spec, certificate={"reference": {"source": "fp16.onnx"}})
+    )
+    measured = verify(path, images=students / "pictures")
+    assert measured.reference["source"] == "tiny.safetensors"
+
+
+def test_a_checkpoint_of_other_weights(
+    students: Path, tiny_rtmpose: Callable[..., Any], tmp_path: Path
+) -> None:
+    other = tmp_path / "other.safetensors"
+    save_student(tiny_rtmpose(seed=1), other, name="other", licence="none")
+    with pytest.raises(ArtefactError, match="give the file it was made of as --reference"):
+        verify(students / "fp16.onnx", images=students / "pictures", reference=other)
+
+
 def test_a_reference_that_is_missing_or_of_other_weights(students: Path, tmp_path: Path) -> None:
     for name in ("fp16.onnx", "fp16.json"):
         shutil.copy(students / name, tmp_path)

@@ -236,7 +236,21 @@ def test_a_layer_that_reads_what_was_rounded_for_another_may_be_in_half() -> Non
     assert [n.input[0] for n in casts(half)] == ["xd", "b_fp16"]
 
 
-def test_what_a_graph_inside_reads_stays_in_fp32() -> None:
+def test_sizes_and_whole_numbers_are_read_from_either_type() -> None:
+    nodes = [
+        node("Conv", "x w", "a"),
+        node("Shape", "a", "size"),
+        node("Cast", "a", "whole", to=TensorProto.INT64),
+        node("Expand", "whole size", "same"),
+        node("Conv", "a w", "y"),
+    ]
+    half = to_half(graph(nodes, "y"), keep=set())
+    reads = {n.op_type: n.input[0] for n in half.graph.node if n.output[0] in ("size", "whole")}
+    assert reads == {"Shape": "a", "Cast": "a"}
+    assert kinds(half) == {**kinds(half), "a": "fp16", "size": "other", "whole": "other", "same": "other"}
+
+
+def test_what_a_graph_inside_reads_has_its_name_in_fp32() -> None:
     answer = helper.make_tensor_value_info("inner", FLOAT, SHAPE)
     inside = helper.make_graph([helper.make_node("Neg", ["a"], ["inner"])], "inside", [], [answer])
     choice = node("If", "yes", "b", then_branch=inside, else_branch=inside)
