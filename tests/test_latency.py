@@ -18,7 +18,7 @@ from wholebody.benchmarks import latency
 from wholebody.benchmarks.interleave import LEAST_ROUNDS, STAGES, WARM_UP, interleave, ratio_of_medians
 from wholebody.benchmarks.latency import LatencyReport, measure
 from wholebody.benchmarks.machine import Machine
-from wholebody.export.checkpoints import load_checkpoint
+from wholebody.export.checkpoints import DopeCheckpoint, load_checkpoint
 from wholebody.export.stages import run_in_stages, torch_threads
 from wholebody.export.student_file import save_student
 from wholebody.export.students.dope import JOINTS, PARTS, Dope
@@ -116,7 +116,7 @@ def checkpoint(tiny_dope: Callable[..., Dope], tmp_path_factory: pytest.TempPath
 @pytest.fixture(scope="module")
 def student(checkpoint: Path, constant_onnx: Callable[..., Path]) -> Path:
     """An ONNX file that finds nobody, and says it came from the checkpoint."""
-    loaded = load_checkpoint(checkpoint)
+    loaded = load_checkpoint(checkpoint, DopeCheckpoint)
     classes = loaded.config.classes
     spec = StudentSpec(
         name="tiny",
@@ -208,7 +208,7 @@ def test_rendered_pictures_unless_told(student: Path, monkeypatch: pytest.Monkey
 
 def test_what_is_refused(student: Path, checkpoint: Path, images: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.safetensors"
-    loaded = load_checkpoint(checkpoint)
+    loaded = load_checkpoint(checkpoint, DopeCheckpoint)
     with torch.random.fork_rng():
         torch.manual_seed(5)
         save_student(Dope(loaded.config), other, {})

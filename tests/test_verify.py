@@ -336,10 +336,13 @@ def test_verify_a_student_with_and_without_naming_its_checkpoint(student: Path, 
     named = verify(student, images=images, reference=student.with_name("tiny.safetensors"))
     found = verify(student, images=images)
     assert named == found
+    assert isinstance(named, Certificate)
     assert named.passed
     assert named.pictures == 2
     assert not verify(student, images=images, budget_mm=0).passed
-    assert verify(student, images=images / "0.png").pictures == 1
+    single = verify(student, images=images / "0.png")
+    assert isinstance(single, Certificate)
+    assert single.pictures == 1
 
 
 def test_the_student_must_come_from_that_checkpoint(
