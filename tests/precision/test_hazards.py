@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import pytest
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from wholebody.export.precision.hazards import half_hazards
+from wholebody.export.precision.hazards import fp32_nodes, half_hazards
 from wholebody.runtime.backends.backend import Array
+from wholebody.runtime.spec import CropInput, TopDownSpec, WeightsSpec
 
 SHAPE = (1, 4, 3, 3)
+CROPS = TopDownSpec(
+    name="crops",
+    head="simcc",
+    input=CropInput(64, 32, (0, 0, 0), (1, 1, 1), "rgb"),
+    skeleton="coco17",
+    weights=WeightsSpec("made up", "0" * 64, "none"),
+)
 ONES = {"x": np.ones(SHAPE, np.float32)}
 
 
@@ -117,6 +125,22 @@ def test_products_with_a_bias_and_of_two_activations() -> None:
 def test_kept_nodes_are_not_looked_at() -> None:
     model = graph([node("Mul", "x big", "a"), node("Div", "a big", "y")], big=1e5)
     assert found(model, keep={"n_a", "n_y"}) == {}
+
+
+def test_some_of_many_samples_are_enough() -> None:
+    """Spread over all of them, with the first."""
+
+    class Many:
+        def __len__(self) -> int:
+            return 100
+
+        def __iter__(self) -> Iterator[Mapping[str, Array]]:
+            for i in range(100):
+                yield {"x": np.full(SHAPE, 1e5 if i % 6 == 0 and i > 60 else 1, np.float32)}
+
+    model = graph([node("Conv", "x w", "a"), node("Relu", "a", "y")], w=np.ones((4, 4, 1, 1), np.float32))
+    assert fp32_nodes(model, CROPS, Many()) == {"n_a", "n_y"}
+    assert fp32_nodes(model, CROPS, [ONES]) == set()
 
 
 def test_a_student_with_regions(tiny_dope_onnx: ModelProto) -> None:
