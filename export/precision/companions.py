@@ -1,7 +1,8 @@
-"""The cheap nodes between layers go along with them: into INT8 where the layers do, and not where they stay.
+"""Some layers in INT8, and nothing rounded but for their sake.
 
-A quantizer told to leave some layers alone still rounds the sums and joins behind the others. One layer in
-INT8 would then round the residual stream through the rest of its stage, and that drift be taken for its own.
+A quantizer told to leave some layers alone still rounds the sums and joins behind the others, and what it
+rounds for one reader it gives to all. One layer in INT8 would then round the residual stream that it reads
+and the one that it writes to, and the drift of the whole stage would be taken for its own.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ from collections.abc import Set
 from onnx import ModelProto
 
 from wholebody.export.precision.flow import ACTIVATIONS
-from wholebody.export.precision.graph import name_of
+from wholebody.export.precision.graph import name_of, producers
 from wholebody.export.precision.placement import CHEAP, Target
 
-__all__ = ["left_alone"]
+__all__ = ["left_alone", "read_unrounded"]
 
 ROUNDED_ANSWERS = ("Conv", "ConvTranspose")
 CARRIED = ACTIVATIONS | {"Mul", "Sigmoid"}  # an activation of what a convolution answers
+PAIR = ("QuantizeLinear", "DequantizeLinear")
 ON_THE_WAY = CHEAP | ACTIVATIONS | {"ReduceMean"}
 
 
@@ -41,3 +43,23 @@ def left_alone(model: ModelProto, layers: Set[str], int8: Set[str], target: Targ
         elif target == "cpu" or node.op_type in CARRIED:
             integer.update(node.output)
     return left
+
+
+def read_unrounded(model: ModelProto, int8: Set[str], target: Target) -> None:
+    """In place: nodes not named in `int8` read the numbers from before a Q/DQ pair, where there are any.
+
+    On a CPU there are none behind a node in INT8, which answers rounded ones.
+    """
+    made = producers(model.graph)
+    for node in model.graph.node:
+        if name_of(node) in int8 or node.op_type in PAIR:
+            continue
+        for i, tensor in enumerate(node.input):
+            if tensor not in made or made[tensor].op_type != "DequantizeLinear":
+                continue
+            quantize = made.get(made[tensor].input[0])
+            if quantize is None:  # a weight
+                continue
+            above = made.get(quantize.input[0])
+            if target == "tensorrt" or above is None or name_of(above) not in int8:
+                node.input[i] = quantize.input[0]

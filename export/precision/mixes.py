@@ -12,7 +12,7 @@ from typing import Any
 from onnx import ModelProto
 
 from wholebody.export.precision.calibration import Samples
-from wholebody.export.precision.companions import left_alone
+from wholebody.export.precision.companions import left_alone, read_unrounded
 from wholebody.export.precision.drift import Drift, Reference
 from wholebody.export.precision.graph import HEAVY, name_of, producers
 from wholebody.export.precision.half import to_half
@@ -27,7 +27,7 @@ from wholebody.runtime.spec import AnySpec
 
 __all__ = ["Mix", "Mixes"]
 
-FORMAT = 1  # of what is kept in a ledger; another way to measure is another number
+FORMAT = 2  # of what is kept in a ledger; another way to measure is another number
 RUNS = 20
 
 
@@ -99,6 +99,7 @@ class Mixes:
         if mix.int8:
             exclude = self._names - mix.int8 | left_alone(model, self._names, mix.int8, self.target)
             model = to_int8(model, self.calibration, target=self.target, method=self.method, exclude=exclude)
+            read_unrounded(model, {name_of(node) for node in self.model.graph.node} - exclude, self.target)
         if mix.fp16:
             model = to_half(model, keep=self.kept | (self._names - mix.fp16))
         return model

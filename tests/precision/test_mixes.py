@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
+import onnx
 import pytest
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from wholebody.export.precision.calibration import Samples
-from wholebody.export.precision.companions import left_alone
+from wholebody.export.precision.companions import left_alone, read_unrounded
 from wholebody.export.precision.drift import Drift, Reference
 from wholebody.export.precision.graph import HEAVY
 from wholebody.export.precision.layers import layers_of
@@ -178,6 +179,31 @@ def test_companions_stay_where_their_layers_do() -> None:
     assert left({"second"}, "cpu") == {"relu", "sum", "next"}
     assert left({"first", "second"}, "cpu") == {"next"}
     assert left({"second"}, "tensorrt") == {"relu", "next"}
+
+
+@pytest.mark.parametrize(("target", "behind"), [("cpu", "a_rounded"), ("tensorrt", "a")])
+def test_what_is_rounded_for_one_is_not_for_all(target: Target, behind: str) -> None:
+    """The picture is rounded for `quantized` alone; on a CPU so is its answer, for whoever reads it."""
+
+    def rounded(tensor: str) -> list[onnx.NodeProto]:
+        return [
+            helper.make_node("QuantizeLinear", [tensor, "scale"], [f"{tensor}_8"]),
+            helper.make_node("DequantizeLinear", [f"{tensor}_8", "scale"], [f"{tensor}_rounded"]),
+        ]
+
+    nodes = [
+        *rounded("image"),
+        helper.make_node("Conv", ["image_rounded", "w"], ["a"], "quantized"),
+        helper.make_node("Conv", ["image_rounded", "w"], ["b"], "beside"),
+        *rounded("a"),
+        helper.make_node("Add", ["a_rounded", "b"], ["c"], "behind"),
+    ]
+    model = helper.make_model(helper.make_graph(nodes, "shared", [], []))
+    read_unrounded(model, {"quantized"}, target)
+    reads = {node.name: list(node.input) for node in model.graph.node}
+    assert reads["quantized"] == ["image_rounded", "w"]
+    assert reads["beside"] == ["image", "w"]
+    assert reads["behind"] == [behind, "b"]
 
 
 # --- what was measured --------------------------------------------------------------------------------------
