@@ -149,10 +149,14 @@ def _in_half(weight: TensorProto, name: str) -> TensorProto:
 
 
 def _values(model: ModelProto, names: _Names) -> Iterator[ValueInfoProto]:
-    """What the graph tells of tensors between nodes, and now of those that a Cast makes or reads."""
+    """What the graph tells of tensors between nodes, and now of those that a Cast makes or reads.
+
+    Of some tensors of open shape, onnx's inference tells many times over.
+    """
     graph = model.graph
     ends = {value.name for value in (*graph.input, *graph.output)}
-    for value in (*graph.value_info, *graph.input, *graph.output):
+    told = {value.name: value for value in (*graph.value_info, *graph.input, *graph.output)}
+    for value in told.values():
         kinds = {names.made[value.name]} if value.name in names.made else set()
         kinds |= {not kind for kind in kinds if names.is_cast(value.name)}
         if not kinds and value.name not in ends:

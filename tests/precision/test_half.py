@@ -184,6 +184,13 @@ def test_nodes_without_a_name_go_by_their_first_output() -> None:
     assert kinds(to_half(model, keep={"a"}))["a"] == "fp32"
 
 
+def test_types_are_told_once() -> None:
+    model = graph([node("Conv", "x w", "a"), node("Conv", "a w", "y")], "y")
+    model.graph.value_info.extend([helper.make_tensor_value_info("a", FLOAT, SHAPE)] * 3)
+    half = to_half(model, keep=set())
+    assert sorted(v.name for v in half.graph.value_info) == ["a", "x_fp16", "y_fp16"]
+
+
 def test_names_that_are_taken() -> None:
     model = graph(
         [node("Conv", "x w", "x_fp16"), node("Conv", "x_fp16 w", "y_fp32"), node("Relu", "y_fp32", "y")], "y"
@@ -299,6 +306,8 @@ def test_any_graph_is_the_same_network_with_no_cast_too_many(drawn: tuple[ModelP
     sources = Counter(one.input[0] for one in casts(half))
     assert max(sources.values(), default=1) == 1
     assert not any(made[t].op_type == "Cast" for t in sources if t in made)
+    told = [v.name for v in half.graph.value_info]
+    assert len(set(told)) == len(told)
     readers = {t for one in half.graph.node for t in one.input} | {v.name for v in half.graph.output}
     assert all(one.output[0] in readers for one in casts(half))
     picture = np.clip(x(), -1, 1) * np.float32(0.5)
