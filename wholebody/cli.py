@@ -21,7 +21,7 @@ from wholebody.runtime.errors import WholebodyError
 __all__ = ["app", "main"]
 
 EXTRAS = {  # the modules that may be missing, and what brings them
-    "bench": {"faster_coco_eval"},
+    "bench": {"faster_coco_eval", "matplotlib"},
     "export": {"torch", "onnx", "onnxscript", "onnxslim", "safetensors"},
     "gpu": {"pycuda", "tensorrt"},
 }
