@@ -30,7 +30,7 @@ class Layer:
 
 
 def layers_of(model: ModelProto, inputs: Mapping[str, Array]) -> tuple[Layer, ...]:
-    """The layers in the order of the graph; `inputs` are one sample, in the order of the graph's."""
+    """The layers in the order of the graph; `inputs` are one sample."""
     nodes = [node for node in model.graph.node if node.op_type in HEAVY]
     tensors = {name for node in nodes for name in (*node.input[:2], *node.output)}
     shapes = _inferred(model, inputs)
@@ -43,7 +43,9 @@ def _inferred(model: ModelProto, inputs: Mapping[str, Array]) -> dict[str, Shape
     """The shapes that follow from those of the inputs."""
     fixed = ModelProto()
     fixed.CopyFrom(model)
-    for value, array in zip(_given(fixed), inputs.values(), strict=True):
+    given = _given(fixed)
+    for value in given:  # a network's only input has any name
+        array = next(iter(inputs.values())) if len(given) == len(inputs) == 1 else inputs[value.name]
         for dim, size in zip(value.type.tensor_type.shape.dim, array.shape, strict=True):
             dim.dim_value = size
     for value in (*fixed.graph.output, *fixed.graph.value_info):

@@ -14,7 +14,7 @@ from onnx import ModelProto
 from wholebody.export.precision.calibration import Samples
 from wholebody.export.precision.companions import left_alone, read_unrounded
 from wholebody.export.precision.drift import Drift, Reference
-from wholebody.export.precision.graph import HEAVY, name_of, producers
+from wholebody.export.precision.graph import is_quantized, name_of, producers
 from wholebody.export.precision.half import to_half
 from wholebody.export.precision.hazards import fp32_nodes
 from wholebody.export.precision.int8 import Method, Target, to_int8
@@ -152,10 +152,5 @@ class Mixes:
 
 
 def _quantized(model: ModelProto) -> set[str]:
-    """The layers both of whose factors are dequantized; one may read what was rounded for another."""
     made = producers(model.graph)
-
-    def rounded(tensor: str) -> bool:
-        return tensor in made and made[tensor].op_type == "DequantizeLinear"
-
-    return {name_of(n) for n in model.graph.node if n.op_type in HEAVY and all(map(rounded, n.input[:2]))}
+    return {name_of(node) for node in model.graph.node if is_quantized(node, made)}

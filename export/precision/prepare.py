@@ -54,6 +54,7 @@ def _converted(model: ModelProto) -> ModelProto:
     if _opset(model) == OPSET:
         return model
     _drop_weights_from_inputs(model)
+    _drop_spatial(model)
     try:
         made = version_converter.convert_version(model, OPSET)
     except Exception as error:  # the converter's own exceptions share no base
@@ -70,6 +71,16 @@ def _drop_weights_from_inputs(model: ModelProto) -> None:
     del model.graph.input[:]
     model.graph.input.extend(kept)
     model.ir_version = max(model.ir_version, IR_VERSION)
+
+
+def _drop_spatial(model: ModelProto) -> None:
+    """Before opset 9 a BatchNorm could be said to be per pixel; MXNet says so of those per channel, too."""
+    ranks = {tensor.name: len(tensor.dims) for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "BatchNormalization" and ranks.get(node.input[1]) == 1:
+            kept = [attribute for attribute in node.attribute if attribute.name != "spatial"]
+            del node.attribute[:]
+            node.attribute.extend(kept)
 
 
 def _simplified(model: ModelProto) -> ModelProto:
