@@ -19,7 +19,7 @@ from wholebody.runtime.pipelines.top_down import TopDownPose
 from wholebody.runtime.pipelines.top_down_gpu import GpuTopDownPose
 from wholebody.runtime.plan import is_engine, read_sidecar
 from wholebody.runtime.published import describe_detector, describe_student
-from wholebody.runtime.spec import AnySpec, StudentSpec, TopDownSpec, spec_from_dict, verified
+from wholebody.runtime.spec import AnySpec, DetectorSpec, StudentSpec, TopDownSpec, spec_from_dict, verified
 
 if TYPE_CHECKING:
     from wholebody.runtime.backends.onnxrt import OnnxRuntime
@@ -32,6 +32,8 @@ __all__ = ["Pose", "load", "load_detector", "load_dope", "load_top_down"]
 log = logging.getLogger(__name__)
 
 Pose = DopePose | TopDownPose
+TOP_DOWN_ALONE = frozenset({"flip_test", "full_frame", "max_people"})
+FAMILIES = {StudentSpec: "a DOPE student", TopDownSpec: "a top-down student", DetectorSpec: "a detector"}
 P = TypeVar("P", DopePose, TopDownPose)
 
 
@@ -72,6 +74,10 @@ def load(
             raise WholebodyError(
                 f"{student} finds people by itself and describes itself: leave out the detector and the "
                 "options of published files"
+            )
+        if vain := pipeline.keys() & TOP_DOWN_ALONE:
+            raise WholebodyError(
+                f"{student} finds people by itself, in whole pictures: leave out {', '.join(sorted(vain))}"
             )
         return load_dope(student, backend=backend, threads=threads, rebuild=rebuild, **pipeline)
     return load_top_down(
@@ -188,5 +194,5 @@ def _onnx_of(path: Path) -> Path:
 
 def _of_kind(spec: AnySpec, kind: type[Any], path: str | Path) -> Any:
     if not isinstance(spec, kind):
-        raise ArtefactError(f"{path} is {spec.name}, of the family {spec.family}: that cannot be used here")
+        raise ArtefactError(f"{path} is {FAMILIES[type(spec)]}, {spec.name}; needed here is {FAMILIES[kind]}")
     return spec

@@ -349,6 +349,9 @@ def test_a_student_that_needs_no_detector(wholebody: Wholebody, student: Path, s
     detector = shared / "data" / "models" / "yolox_nano_coco_raw.onnx"
     refusal = wholebody("run", student, "a.png", "--detector", detector).refusal
     assert "finds people by itself" in refusal
+    for option in (("--full-frame",), ("--flip-test",), ("--max-people", "2")):
+        name = option[0].removeprefix("--").replace("-", "_")
+        assert f"leave out {name}" in wholebody("run", student, "a.png", *option).refusal
 
 
 @pytest.mark.parametrize(
