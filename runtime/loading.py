@@ -153,10 +153,16 @@ def load_detector(
     min_area: float = 100.0,
     **options: Any,
 ) -> PersonDetector:
-    """Load a published person detector; `options` are those of `describe_detector`, the others of
-    `PersonDetector`."""
+    """Load a person detector, published or quantized; `options` are those of `describe_detector`, the others
+    of `PersonDetector`."""
     path = Path(path)
-    spec = describe_detector(_onnx_of(path), **options)
+    described = _described(path)
+    if described is None:
+        spec = describe_detector(_onnx_of(path), **options)
+    elif options:
+        raise WholebodyError(f"{path} describes itself: leave out {', '.join(options)}")
+    else:
+        spec = _of_kind(described, DetectorSpec, path)
     runner = choose_backend(backend, path, threads=threads, rebuild=rebuild)
     return PersonDetector(runner, spec, min_score=min_score, iou=iou, min_area=min_area)
 
