@@ -27,7 +27,7 @@ from wholebody.runtime.spec import AnySpec
 
 __all__ = ["Mix", "Mixes"]
 
-FORMAT = 2  # of what is kept in a ledger; another way to measure is another number
+FORMAT = 3  # of what is kept in a ledger; another way to measure is another number
 RUNS = 20
 
 

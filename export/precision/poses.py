@@ -26,6 +26,7 @@ __all__ = ["BOX", "Poses", "ask", "part_slices", "poses_of"]
 
 BOX = "person"  # the one part of a detector
 CONFIDENT = 0.3  # the least score at which mmpose and its ports show a joint
+CONFIDENT_SUM = 1.0  # of the scores of the proposals that become one: a sure one, or some that agree
 CONFIDENT_BOX = 0.5  # the pipeline takes boxes from 0.3 on, and there a trifle decides
 SEGMENT = 0.53  # of a box is its person: the area of OKS where a data set has no segments, as AI Challenger's
 
@@ -115,7 +116,7 @@ def _dope(answers: Answers, spec: StudentSpec, inputs: Mapping[str, Array]) -> P
     sides_xy = people.boxes[:, 2:] - people.boxes[:, :2]
     return Poses(
         people.keypoints, people.scores, people.keypoints3d,
-        np.maximum(sides_xy.max(axis=1), 1), np.maximum(SEGMENT * sides_xy.prod(axis=1), 1),
+        np.maximum(sides_xy.max(axis=1), 1), np.maximum(SEGMENT * sides_xy.prod(axis=1), 1), CONFIDENT_SUM,
     )  # fmt: skip
 
 

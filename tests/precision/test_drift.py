@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -232,8 +232,20 @@ def dope_drift(ours: Mapping[str, Floats], theirs: Mapping[str, Floats]) -> Drif
     return measure_drift(Answering(DOPE, ours), Answering(DOPE, theirs), DOPE, Pictures(DOPE))
 
 
-def test_a_whole_picture_drifts_part_by_part(one_body: Any) -> None:
-    ours, theirs = one_body(DOPE), one_body(DOPE)
+@pytest.fixture
+def somebody(one_body: Any) -> Callable[[float], dict[str, Floats]]:
+    """`somebody(score)`: a student's answers for one body, which its proposal gives this score."""
+
+    def answers(score: float) -> dict[str, Floats]:
+        found: dict[str, Floats] = one_body(DOPE)
+        found["body_scores"][0, 1] = score
+        return found
+
+    return answers
+
+
+def test_a_whole_picture_drifts_part_by_part(somebody: Callable[[float], dict[str, Floats]]) -> None:
+    ours, theirs = somebody(1.0), somebody(1.0)
     theirs["body_pose2d"] = ours["body_pose2d"] + np.float32(0.25)
     theirs["body_pose3d"] = ours["body_pose3d"].copy()
     theirs["body_pose3d"][..., 0, 0] += 0.13
@@ -249,8 +261,17 @@ def test_a_whole_picture_drifts_part_by_part(one_body: Any) -> None:
     assert drift.failures(PrecisionBudget(oks=0.9, mm=20)) == []
 
 
-def test_a_person_may_be_lost_or_gained(one_body: Any) -> None:
-    ours, theirs = one_body(DOPE), one_body(DOPE)
+def test_a_person_near_the_threshold_is_not_judged(somebody: Callable[[float], dict[str, Floats]]) -> None:
+    """What the sum of proposals hardly makes a person may go."""
+    sure, unsure, nobody = somebody(1.0), somebody(0.85), somebody(0.0)
+    assert dope_drift(unsure, nobody).people == Matching(0, 0, 0)
+    assert dope_drift(sure, unsure).people == Matching(1, 0, 0)
+    assert dope_drift(sure, nobody).people == Matching(0, 1, 0)
+    assert dope_drift(unsure, unsure).parts["body"].joints == Matching(0, 0, 0)
+
+
+def test_a_person_may_be_lost_or_gained(somebody: Callable[[float], dict[str, Floats]]) -> None:
+    ours, theirs = somebody(1.0), somebody(1.0)
     theirs["body_scores"] = np.zeros_like(ours["body_scores"])
     drift = dope_drift(ours, theirs)
     assert drift.people == Matching(0, 1, 0)
