@@ -14,7 +14,8 @@ from typing import NoReturn
 
 import typer
 
-from wholebody.commands import benching, building, exporting, quantizing, running
+from wholebody.commands import building, exporting, quantizing, running
+from wholebody.commands.bench import accuracy, latency, peer
 from wholebody.console import Stopped, errors
 from wholebody.runtime.errors import WholebodyError
 
@@ -43,9 +44,9 @@ app.command()(running.run)
 app.command()(running.demo)
 app.command()(running.doctor)
 app.add_typer(bench, name="bench")
-bench.command()(benching.accuracy)
-bench.command()(benching.latency)
-bench.command()(benching.peer)
+bench.command()(accuracy.accuracy)
+bench.command()(latency.latency)
+bench.command()(peer.peer)
 
 
 def _fail(error: Exception, cure: str = "") -> NoReturn:

@@ -1,22 +1,19 @@
-"""`wholebody bench`: accuracy and latency, each a Markdown table."""
+"""`wholebody bench accuracy`: what a student finds, beside what is there."""
 
 from __future__ import annotations
 
 from enum import Enum
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Protocol
 
 import typer
 
-from wholebody.commands.exporting import bundled_reference
 from wholebody.commands.options import (
     ColorOption,
     DetectorKindOption,
     DetectorOption,
     DetectorPersonOption,
     DetectorSizeOption,
-    ExportedArgument,
     FlipTestOption,
     NormOption,
     SizeOption,
@@ -24,14 +21,13 @@ from wholebody.commands.options import (
     StudentArgument,
     ThreadsOption,
     UdpOption,
-    finite,
     height_width,
     said,
 )
 from wholebody.console import console, errors
 from wholebody.runtime.errors import WholebodyError
 
-__all__ = ["accuracy", "latency", "peer"]
+__all__ = ["accuracy"]
 
 
 class Report(Protocol):
@@ -122,49 +118,3 @@ def _spare(json: Path | None, student: Path, detector: Path | None) -> None:
     networks = [student] if detector is None else [student, detector]
     if json is not None:
         prove_writable(json, keep=[*networks, *map(sidecar_path, networks)])
-
-
-def peer(
-    student: StudentArgument,
-    detector: Annotated[Path, typer.Option(help="RTMDet or YOLOX as ONNX, suppression in its graph.")],
-    images: Annotated[Path, typer.Option(help="A folder of photographs of people.")],
-    seconds: Annotated[
-        float, typer.Option(min=0.1, callback=finite, help="How long to measure, each crowd.")
-    ] = 20.0,
-    detector_kind: DetectorKindOption = None,
-    detector_size: DetectorSizeOption = None,
-) -> None:
-    """Whole frames beside rtmlib, on the same files and cores.
-
-    Both run in turns, with one and with eight people; the answer is a Markdown table. Needs rtmlib:
-    pip install --no-deps rtmlib
-    """
-    if find_spec("rtmlib") is None:
-        raise WholebodyError("rtmlib is not installed: pip install --no-deps rtmlib")
-    from wholebody.benchmarks.peer_rtmlib import measure_peer
-    from wholebody.runtime.loading import load_top_down
-
-    size = height_width(detector_size, "--detector-size")
-    pose = load_top_down(student, detector=detector, detector_options=said(kind=detector_kind, size=size))
-    assert pose.detector is not None
-    files = (student, pose.spec), (detector, pose.detector.spec)
-    console.print(measure_peer(*files, images=images, seconds=seconds).markdown())
-
-
-def latency(
-    student: ExportedArgument,
-    against: Annotated[Path | None, typer.Option(help="The checkpoint to run in PyTorch beside it.")] = None,
-    images: Annotated[Path | None, typer.Option(help="Pictures to run; rendered people unless told.")] = None,
-    seconds: Annotated[float, typer.Option(min=0.1, callback=finite, help="How long to measure.")] = 20.0,
-    threads: ThreadsOption = None,
-) -> None:
-    """Stage times of a DOPE student beside PyTorch's.
-
-    Both run in turns; the answer is a Markdown table.
-    """
-    from wholebody.benchmarks.latency import measure
-
-    if against is None and find_spec("torch") is not None:
-        against = bundled_reference(student)
-    report = measure(student, against=against, images=images, seconds=seconds, threads=threads)
-    console.print(report.markdown())

@@ -1,0 +1,1 @@
+"""`wholebody bench`: one command a file."""
