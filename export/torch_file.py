@@ -11,6 +11,7 @@ import hashlib
 import pickle
 import re
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +55,10 @@ def read_torch_file(path: Path) -> dict[Any, Any]:
     """The dictionary in a `torch.save` file, its tensors on the CPU; never runs what is inside.
 
     Values of NumPy's and OpenMMLab's classes come as `Ignored`. Raises CheckpointError for a file that is
-    missing, cut short or no checkpoint, and for one that asks for anything else, which is named.
+    missing, cut short, damaged or no checkpoint, and for one that asks for anything else, which is named.
     """
     require_file(path)
+    _require_undamaged(path)
     stand_ins: list[Any] = [(Ignored, name) for name in _named(path) if name.startswith(IGNORED)]
     try:
         with warnings.catch_warnings(), safe_globals(stand_ins):
@@ -73,6 +75,19 @@ def read_torch_file(path: Path) -> dict[Any, Any]:
         kind = type(content).__name__
         raise CheckpointError(f"{path}: not a checkpoint: a {kind}, not a dictionary; give another file")
     return content
+
+
+def _require_undamaged(path: Path) -> None:
+    """Every record has a checksum, which `torch.load` does not look at: a flipped bit would be a weight."""
+    try:
+        with zipfile.ZipFile(path) as records:
+            damaged = records.testzip()
+    except Exception:  # before PyTorch 1.6 it was no zip file; of a torn one `torch.load` tells
+        return
+    if damaged is not None:
+        raise CheckpointError(
+            f"{path}: damaged: its record {damaged} is not what was written; download or copy it again"
+        )
 
 
 def _named(path: Path) -> list[str]:

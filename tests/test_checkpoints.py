@@ -148,6 +148,16 @@ def test_cut_short(checkpoint: dict[str, Any], save: Any, share: float) -> None:
     refused(path, "again")
 
 
+def test_a_flipped_bit_in_a_weight(checkpoint: dict[str, Any], save: Any) -> None:
+    path = save(checkpoint)
+    weight = max(checkpoint["state_dict"].values(), key=torch.Tensor.numel).numpy().tobytes()
+    content = bytearray(path.read_bytes())
+    content[content.index(weight) + len(weight) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="damaged: its record"):
+        load_checkpoint(path, DopeCheckpoint)
+
+
 @pytest.mark.parametrize("content", [{"model": {}}, {"state_dict": {}, "dope_kwargs": None}, {}])
 def test_another_kind_of_checkpoint(save: Any, content: Any) -> None:
     refused(save(content), "not a DOPE checkpoint")

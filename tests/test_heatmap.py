@@ -157,3 +157,14 @@ def test_a_trained_student_on_photographs(shared: Path) -> None:
         alike += similarity.diagonal().tolist()
     assert len(alike) == 86
     assert np.mean(alike) >= 0.653
+
+
+@pytest.mark.parametrize("udp", [False, True])
+def test_infinite_maps_are_unseen_and_a_single_pixel_is_found(udp: bool) -> None:
+    infinite = np.stack([np.full((4, 4), np.inf), np.full((4, 4), -np.inf)])[None].astype(np.float32)
+    keypoints, scores = decode_heatmaps(infinite, (16, 16), udp=udp)
+    assert np.isnan(keypoints).all()
+    assert not scores.any()
+    keypoints, scores = decode_heatmaps(np.ones((1, 1, 1, 1), np.float32), (16, 16), udp=udp)
+    assert keypoints.tolist() == [[[0, 0]]]
+    assert scores.tolist() == [[1]]

@@ -68,7 +68,7 @@ __device__ void decode(const T* maps, const float* gauss, float* keypoints, floa
     __shared__ float tops[WARPS], log[9];
     const Map<T> map = {maps + size_t(blockIdx.x) * height * width, gauss, height, width};
     const Peak top = peak_of_block(map.values, height * width, peaks);
-    const bool seen = top.value > 0;
+    const bool seen = top.value > 0 && top.value < INFINITY;
     const int x = top.place % width, y = top.place / width;
     float2 step = make_float2(0, 0);
     if (udp && seen) {

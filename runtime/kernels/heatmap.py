@@ -42,11 +42,12 @@ def decode_heatmaps(
     scores = np.take_along_axis(flat, place[..., None], axis=2)[..., 0]
     y, x = np.divmod(place, width)
     refine = _newton_step if udp else _quarter_step
-    peaks = np.stack([x, y], axis=-1).astype(np.float32) + refine(maps, x, y)
+    with np.errstate(invalid="ignore"):  # infinite maps
+        peaks = np.stack([x, y], axis=-1).astype(np.float32) + refine(maps, x, y)
     crop, size = np.array(input_wh), np.array([width, height])
-    scale = (crop - 1) / (size - 1) if udp else crop / size
+    scale = (crop - 1) / np.maximum(size - 1, 1) if udp else crop / size
     keypoints: Floats = peaks * scale.astype(np.float32)
-    unseen = ~(scores > 0)  # a map with a NaN as well
+    unseen = ~((scores > 0) & np.isfinite(scores))  # a map with a NaN as well
     keypoints[unseen], scores[unseen] = np.nan, 0
     return keypoints, scores
 
