@@ -1,4 +1,4 @@
-"""The data sets that accuracy is measured on: which reader they have, where they are had, and on what terms."""
+"""The data sets that accuracy is measured on: their readers, where they are had, and on what terms."""
 
 from __future__ import annotations
 
