@@ -10,9 +10,10 @@ __all__ = ["ACTIVATIONS", "LAYERS", "Flow"]
 
 LAYERS = frozenset({"Conv", "Gemm", "MatMul"})  # with a constant weight: what computes nearly everything
 ACTIVATIONS = frozenset({"Clip", "HardSigmoid", "LeakyRelu", "QuickGelu", "Relu", "Sigmoid"})
-WAYS = ACTIVATIONS | {
-    "Add", "AveragePool", "Concat", "GlobalAveragePool", "MaxPool", "Mul", "ReduceMean", "Resize",
-}  # from one layer to the next  # fmt: skip
+WAYS = ACTIVATIONS | {  # from one layer to the next
+    "Add", "AveragePool", "Concat", "Flatten", "GlobalAveragePool", "MaxPool", "Mul", "ReduceMean", "Reshape",
+    "Resize",
+}  # fmt: skip
 SELECTIONS = frozenset({"ArgMax", "NonMaxSuppression", "TopK"})  # what they answer is no feature
 
 

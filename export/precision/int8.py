@@ -13,10 +13,12 @@ from onnxruntime.quantization.calibrate import TensorData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from wholebody.export.precision.calibration import Samples
+from wholebody.export.precision.companions import read_unrounded
 from wholebody.export.precision.fused import fused_for_onnxruntime
+from wholebody.export.precision.histograms import Progress
 from wholebody.export.precision.placement import Placement, Target, place
 from wholebody.export.precision.prepare import prepared
-from wholebody.export.precision.ranges import Method, Progress, Ranges, activation_ranges
+from wholebody.export.precision.ranges import Method, Ranges, activation_ranges
 
 __all__ = ["Method", "Target", "calibrate", "to_int8"]
 
@@ -34,7 +36,7 @@ def to_int8(
 
     target    "tensorrt": symmetric S8S8, weights per channel, float bias, residual branches rounded;
               "cpu": U8S8 for onnxruntime
-    method    how ranges are made of the activations: "minmax", "entropy" or "percentile"
+    method    how ranges are made of the activations, see `activation_ranges`
     exclude   names of nodes that stay in floating point
     progress  is told how many samples of how many are counted
 
@@ -47,7 +49,9 @@ def to_int8(
     if target == "cpu":
         fused_for_onnxruntime(model)
     placement = place(model.graph, target, exclude | set(_constant(model, ranges)))
-    return _Quantizer(model, placement, ranges, target).quantized()
+    made = _Quantizer(model, placement, ranges, target).quantized()
+    read_unrounded(made, placement.nodes, target)
+    return made
 
 
 def calibrate(
@@ -67,9 +71,6 @@ def _constant(model: ModelProto, ranges: Ranges) -> Iterator[str]:
             yield node.name
 
 
-REDUCE_RANGE = False
-
-
 class _Quantizer(QDQQuantizer):  # type: ignore[misc]  # onnxruntime has no types
     """onnxruntime's quantizer, kept to a placement."""
 
@@ -85,7 +86,7 @@ class _Quantizer(QDQQuantizer):  # type: ignore[misc]  # onnxruntime has no type
         super().__init__(
             model,
             per_channel=True,
-            reduce_range=not symmetric and REDUCE_RANGE,
+            reduce_range=False,
             weight_qType=QuantType.QInt8,
             activation_qType=QuantType.QInt8 if symmetric else QuantType.QUInt8,
             tensors_range={name: _data(*limits) for name, limits in ranges.items()},
