@@ -71,14 +71,14 @@ DATASETS: Mapping[str, Source] = MappingProxyType(
             Source(
                 "h36m",
                 "Human3.6M, subjects S9 and S11",
-                (),
+                ("annotation_body3d/fps*/h36m_test.npz", "images"),
                 "http://vision.imar.ro/human3.6m/",
                 f"{RESEARCH}; registration asked for",
             ),
             Source(
                 "mpi-inf-3dhp",
                 "MPI-INF-3DHP, test set",
-                (),
+                ("annotations/mpi_inf_3dhp_test_valid.npz", "images"),
                 "https://vcai.mpi-inf.mpg.de/3dhp-dataset/",
                 RESEARCH,
                 "mpi_inf_3dhp",
