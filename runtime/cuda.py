@@ -21,6 +21,7 @@ from wholebody.runtime.gpu import DeviceArray, Kernel
 __all__ = ["Cuda", "Event", "Graph"]
 
 NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING: no waiting for the default stream of others
+NO_TIMING = 2  # CU_EVENT_DISABLE_TIMING
 RELAXED = 2  # CU_STREAM_CAPTURE_MODE_RELAXED: other threads, and freed memory, do not spoil a capture
 
 
@@ -77,6 +78,20 @@ class Cuda:
         """Wait until the stream is empty; other threads may go on filling it."""
         with self._context.current():
             self.stream.synchronize()
+
+    def wait_for(self, stream: int) -> None:
+        """What is asked for from now on waits for all that is in another stream by now.
+
+        stream: its CUstream, or 1 and 2 for the default streams, legacy and per thread.
+        """
+        mark = ctypes.c_void_p()
+        with self.active():
+            call("cuEventCreate", ctypes.byref(mark), NO_TIMING)
+            try:
+                call("cuEventRecord", mark, ctypes.c_void_p(stream))
+                call("cuStreamWaitEvent", self._stream, mark, 0)
+            finally:
+                call("cuEventDestroy_v2", mark)  # once it has passed
 
     # --- memory -------------------------------------------------------------------------------------------
 

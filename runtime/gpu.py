@@ -31,20 +31,6 @@ class DeviceArray:
     dtype: np.dtype[Any]
     owner: object = field(repr=False, default=None)
 
-    @classmethod
-    def of(cls, array: Any) -> DeviceArray:
-        """The same memory as any object with a `__cuda_array_interface__`, such as a CuPy array or a tensor.
-
-        Raises ValueError where it is not in C order.
-        """
-        if isinstance(array, cls):
-            return array
-        interface = array.__cuda_array_interface__
-        shape, dtype = tuple(interface["shape"]), np.dtype(interface["typestr"])
-        if interface.get("strides") not in (None, _strides(shape, dtype)):
-            raise ValueError(f"a GPU array of shape {shape} is not in C order: make it contiguous")
-        return cls(interface["data"][0], shape, dtype, array)
-
     def __len__(self) -> int:
         return self.shape[0]
 
@@ -130,10 +116,3 @@ class Gpu(Protocol):
 def blocks(items: int, threads: int, most: int = 65535) -> int:
     """How many blocks of so many threads have one thread for each item: at least 1, as no grid is empty."""
     return min(max(1, -(-items // threads)), most)
-
-
-def _strides(shape: Shape, dtype: np.dtype[Any]) -> Shape:
-    strides = [dtype.itemsize]
-    for side in reversed(shape[1:]):
-        strides.append(strides[-1] * side)
-    return tuple(reversed(strides))[: len(shape)]

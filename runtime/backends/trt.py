@@ -30,6 +30,7 @@ from wholebody.runtime.backends.trt_versions import (
 )
 from wholebody.runtime.cuda import Cuda
 from wholebody.runtime.errors import ArtefactError, BackendError
+from wholebody.runtime.foreign import device_array, is_device_array
 from wholebody.runtime.gpu import DeviceArray
 from wholebody.runtime.plan import Plan, read_plan
 
@@ -136,8 +137,8 @@ class TensorRT:
     def __call__(self, *inputs: Array) -> tuple[Array, ...]:
         """One array per input, one new array per output; raises BackendError where they do not fit.
 
-        An input may also be on the GPU, as an object with a `__cuda_array_interface__` on which nothing is
-        left to be done; it is then used where it is.
+        An input may also be on the GPU, as PyTorch's and CuPy's arrays (runtime/foreign.py); it is then used
+        where it is. Raises ValueError for one on another GPU or not in C order.
         """
         with self.cuda.active():
             answers = self.enqueue(*self._on_device(inputs))
@@ -148,19 +149,20 @@ class TensorRT:
             return tuple(host.copy() for host in hosts)
 
     def _on_device(self, inputs: Sequence[Any]) -> list[DeviceArray]:
-        arrays = []
-        buffers = self.input_buffers(*(tuple(array.shape) for array in inputs))
-        for spec, array, buffer in zip(self.inputs, inputs, buffers, strict=True):
-            if array.dtype != spec.dtype and not hasattr(array, "__cuda_array_interface__"):
-                raise BackendError(f"{spec.name} is {array.dtype}; this engine takes {spec.dtype}")
-            if hasattr(array, "__cuda_array_interface__"):
-                arrays.append(DeviceArray.of(array))
-                continue
-            staged = self._pinned(spec, buffer.shape)
-            np.copyto(staged, array)
-            self.cuda.copy_in(staged, buffer)
-            arrays.append(buffer)
-        return arrays
+        given = [device_array(a, self.cuda) if is_device_array(a) else np.asarray(a) for a in inputs]
+        buffers = self.input_buffers(*(array.shape for array in given))
+        self._check_types(given)
+        return [
+            array if isinstance(array, DeviceArray) else self._staged(spec, array, buffer)
+            for spec, array, buffer in zip(self.inputs, given, buffers, strict=True)
+        ]
+
+    def _staged(self, spec: TensorSpec, array: Array, buffer: DeviceArray) -> DeviceArray:
+        """On its way to the engine's own memory."""
+        pinned = self._pinned(spec, buffer.shape)
+        np.copyto(pinned, array)
+        self.cuda.copy_in(pinned, buffer)
+        return buffer
 
     def _pinned(self, spec: TensorSpec, shape: Shape) -> Array:
         """The memory that is kept pinned for a tensor, in this shape."""
@@ -200,9 +202,7 @@ class TensorRT:
         """
         shapes = tuple(array.shape for array in inputs)
         self._check(shapes)
-        for spec, array in zip(self.inputs, inputs, strict=True):
-            if array.dtype != spec.dtype:
-                raise BackendError(f"{spec.name} is {array.dtype}; this engine takes {spec.dtype}")
+        self._check_types(inputs)
         with self.cuda.active():
             execution = self._execution(shapes)
             try:
@@ -224,6 +224,11 @@ class TensorRT:
                     f"{spec.name} is {_x(shape)}; the engine's profile holds {_x(low)} to {_x(high)}: hand "
                     "over what fits, or build it with another --batch or --shape"
                 )
+
+    def _check_types(self, arrays: Sequence[Array | DeviceArray]) -> None:
+        for spec, array in zip(self.inputs, arrays, strict=True):
+            if array.dtype != spec.dtype:
+                raise BackendError(f"{spec.name} is {array.dtype}; this engine takes {spec.dtype}")
 
     def _execution(self, shapes: Shapes) -> Execution:
         if shapes in self._executions:

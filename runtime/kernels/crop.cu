@@ -1,6 +1,7 @@
 // The crops of all people in one launch; crop.py is the specification: cv2.warpAffine, bilinear to 8 bits with zeros
-// outside the picture, then (level - mean) / deviation in planes.
+// outside the picture, then (level - mean) / deviation in planes. NV12 is made BGR on the way, pixel by pixel.
 #include "common.cuh"
+#include "nv12.cuh"
 
 #define TILE_X 32
 #define TILE_Y 8
@@ -13,12 +14,32 @@ __device__ void invert(const double* m, double* a) {
     a[5] = -a[3] * m[2] - a[4] * m[5];
 }
 
-struct Source {
+struct BgrPixels {
     const u8* image;
+    int width;
+
+    __device__ __forceinline__ BgrPixels(const u8* image, int, int width) : image(image), width(width) {}
+    __device__ __forceinline__ int at(int y, int x, int channel) const {
+        return __ldg(image + (size_t(y) * width + x) * 3 + channel);
+    }
+};
+
+struct Nv12Pixels : Nv12 {
+    using Nv12::Nv12;
+
+    __device__ __forceinline__ int at(int y, int x, int channel) const {
+        const Yuv yuv = pixel(y, x);
+        return channel == 0 ? yuv.blue() : channel == 1 ? yuv.green() : yuv.red();
+    }
+};
+
+template <class Pixels>
+struct Source {
+    Pixels pixels;
     int height, width;
 
     __device__ __forceinline__ int at(int y, int x, int channel) const {
-        return y >= 0 && y < height && x >= 0 && x < width ? __ldg(image + (size_t(y) * width + x) * 3 + channel) : 0;
+        return y >= 0 && y < height && x >= 0 && x < width ? pixels.at(y, x, channel) : 0;
     }
     // The level between four pixels, of which (x, y) is the upper left, in shares of 1 / 32: OpenCV up to 4.
     __device__ __forceinline__ int level(int x, int y, int right, int down, int channel) const {
@@ -42,8 +63,8 @@ struct Crop {
 
 // One block a tile of one person's crop. OpenCV counts source pixels in steps of 1/1024, rounds the part of x and
 // the part of y apart, and takes the sum in steps of 1/32: so do a tile's columns and rows.
-template <class T>
-__device__ void crop(Source source, const double* affines, T* planes, Crop spec, bool fixed_point) {
+template <class Pixels, class T>
+__device__ __forceinline__ void crop(Source<Pixels> source, const double* affines, T* planes, Crop spec, bool fixed_point) {
     __shared__ double inverse[6];
     __shared__ int column_x[TILE_X], column_y[TILE_X], row_x[TILE_Y], row_y[TILE_Y];
     const int person = blockIdx.z, x = blockIdx.x * TILE_X + threadIdx.x, y = blockIdx.y * TILE_Y + threadIdx.y;
@@ -77,15 +98,18 @@ __device__ void crop(Source source, const double* affines, T* planes, Crop spec,
     }
 }
 
-#define KERNEL(name, T)                                                                                            \
+#define KERNEL(name, Pixels, T)                                                                                    \
     extern "C" __global__ void __launch_bounds__(TILE_X* TILE_Y) name(                                             \
         const u8* image, const double* affines, T* planes, int image_height, int image_width, int height, int width, \
         int rgb, int fixed_point, float mean_0, float mean_1, float mean_2, float deviation_0, float deviation_1,  \
         float deviation_2) {                                                                                       \
+        const Source<Pixels> source = {Pixels(image, image_height, image_width), image_height, image_width};       \
         const Crop spec = {height, width, rgb ? 2 : 0, rgb ? -1 : 1, {mean_0, mean_1, mean_2},                     \
                            {deviation_0, deviation_1, deviation_2}};                                               \
-        crop<T>({image, image_height, image_width}, affines, planes, spec, fixed_point);                           \
+        crop(source, affines, planes, spec, fixed_point);                                                          \
     }
 
-KERNEL(crop_float, float)
-KERNEL(crop_half, half16)
+KERNEL(crop_bgr_float, BgrPixels, float)
+KERNEL(crop_bgr_half, BgrPixels, half16)
+KERNEL(crop_nv12_float, Nv12Pixels, float)
+KERNEL(crop_nv12_half, Nv12Pixels, half16)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from wholebody.runtime.gpu import DeviceArray, Gpu, Kernel
+from wholebody.runtime.kernels.pixels import pixel_format, source_size
 
 if TYPE_CHECKING:
     from wholebody.runtime.spec import CropInput
@@ -17,8 +18,9 @@ __all__ = ["GpuCropper", "opencv_is_fixed_point"]
 
 ARGUMENTS = "PPP" + 6 * "i" + 6 * "f"
 KERNELS = {
-    np.dtype(np.float32): Kernel("crop.cu", "crop_float", ARGUMENTS),
-    np.dtype(np.float16): Kernel("crop.cu", "crop_half", ARGUMENTS),
+    (pixels, np.dtype(dtype)): Kernel("crop.cu", f"crop_{pixels}_{name}", ARGUMENTS)
+    for pixels in ("bgr", "nv12")
+    for name, dtype in (("float", np.float32), ("half", np.float16))
 }
 TILE = 32, 8
 
@@ -43,10 +45,11 @@ class GpuCropper:
         self._fixed_point = opencv_is_fixed_point() if fixed_point is None else fixed_point
         self._crops = gpu.empty((people, 3, spec.height, spec.width), dtype)
 
-    def __call__(self, image_bgr: DeviceArray, affines: DeviceArray) -> DeviceArray:
+    def __call__(self, image: DeviceArray, affines: DeviceArray) -> DeviceArray:
         """(N, 3, h, w), normalised, channels in the network's order; good until the next call.
 
-        image_bgr (H, W, 3) uint8, affines (N, 2, 3) float64 from source to crop pixels.
+        image uint8: (H, W, 3), blue, green, red; or NV12 as OpenCV has it, (3H/2, W) with H and W even.
+        affines (N, 2, 3) float64 from source to crop pixels.
         """
         if affines.dtype != np.float64:
             raise ValueError(f"affines are {affines.dtype}; expected float64, as crop_affines answers")
@@ -54,9 +57,9 @@ class GpuCropper:
         if len(affines):
             grid = -(-spec.width // TILE[0]), -(-spec.height // TILE[1]), len(affines)
             options = spec.color == "rgb", self._fixed_point
-            sizes = *image_bgr.shape[:2], spec.height, spec.width, *map(int, options)
-            kernel = KERNELS[crops.dtype]
-            self._gpu.launch(kernel, grid, TILE, image_bgr, affines, crops, *sizes, *spec.mean, *spec.std)
+            sizes = *source_size(image), spec.height, spec.width, *map(int, options)
+            kernel = KERNELS[pixel_format(image), crops.dtype]
+            self._gpu.launch(kernel, grid, TILE, image, affines, crops, *sizes, *spec.mean, *spec.std)
         return crops
 
 

@@ -4,6 +4,7 @@
 // Bandwidth is the aim, so instructions count: rows are worked out once a block, columns once for four pixels, six
 // bytes are three words, and a byte becomes a float by a permutation.
 #include "common.cuh"
+#include "nv12.cuh"
 
 #define TILE_X 32
 #define TILE_Y 32
@@ -91,28 +92,18 @@ struct Bgr {
     }
 };
 
-// --- pictures in NV12: bytes of brightness, then of colour for every two by two pixels ------------------------
+// --- pictures in NV12 -----------------------------------------------------------------------------------------
 
-struct Nv12 {
-    const u8 *luma, *chroma;
-    int width;
+struct BetweenNv12 : Nv12 {
+    using Nv12::Nv12;
 
-    __device__ __forceinline__ Nv12(const u8* image, int height, int width)
-        : luma(image), chroma(image + size_t(height) * width), width(width) {}
-
-    // BT.601 in fixed point, to the same bytes as OpenCV.
-    __device__ __forceinline__ Rgb pixel(int y, int x) const {
-        const u8* uv = chroma + size_t(y / 2) * width + (x & ~1);
-        const int light = max(__ldg(luma + size_t(y) * width + x) - 16, 0) * 1220542 + (1 << 19);
-        const int u = __ldg(uv) - 128, v = __ldg(uv + 1) - 128;
-        return {level(light + 1673527 * v), level(light - 852492 * v - 409993 * u), level(light + 2116026 * u)};
+    __device__ __forceinline__ Rgb rgb(int y, int x) const {
+        const Yuv yuv = pixel(y, x);
+        return {float(yuv.red()), float(yuv.green()), float(yuv.blue())};
     }
-
-    __device__ __forceinline__ static float level(int fixed) { return min(max(fixed >> 20, 0), 255); }
-
     __device__ __forceinline__ Rgb operator()(Between y, Between x) const {
-        return mix(mix(pixel(y.first, x.first), pixel(y.first, x.next), x.share),
-                   mix(pixel(y.next, x.first), pixel(y.next, x.next), x.share), y.share);
+        return mix(mix(rgb(y.first, x.first), rgb(y.first, x.next), x.share),
+                   mix(rgb(y.next, x.first), rgb(y.next, x.next), x.share), y.share);
     }
 };
 
@@ -169,5 +160,5 @@ __device__ __forceinline__ void preprocess(const Picture& picture, Between* rows
 
 KERNEL(bgr_float, Bgr, float)
 KERNEL(bgr_half, Bgr, half16)
-KERNEL(nv12_float, Nv12, float)
-KERNEL(nv12_half, Nv12, half16)
+KERNEL(nv12_float, BetweenNv12, float)
+KERNEL(nv12_half, BetweenNv12, half16)

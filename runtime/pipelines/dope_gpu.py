@@ -14,6 +14,7 @@ from wholebody.runtime.errors import ArtefactError
 from wholebody.runtime.geometry import Letterbox, letterbox
 from wholebody.runtime.gpu import DeviceArray
 from wholebody.runtime.kernels.detections_gpu import DetectionRows
+from wholebody.runtime.kernels.pixels import source_size
 from wholebody.runtime.kernels.pose_nms_gpu import GpuPoseNms
 from wholebody.runtime.kernels.ppi import PpiOptions
 from wholebody.runtime.kernels.ppi_gpu import GpuPpi
@@ -23,7 +24,7 @@ from wholebody.runtime.people import Floats, People
 from wholebody.runtime.pipelines.assemble import assemble
 from wholebody.runtime.pipelines.checks import check_answers
 from wholebody.runtime.pipelines.dope import DopePose, GroupBy, Selection
-from wholebody.runtime.pipelines.on_gpu import Replay, Stages, Upload, check_types
+from wholebody.runtime.pipelines.on_gpu import Replay, Stages, Upload, as_picture, check_types
 from wholebody.runtime.spec import StudentSpec
 
 __all__ = ["GpuDopePose"]
@@ -66,15 +67,13 @@ class GpuDopePose(DopePose):
         """Find everyone in a picture: (H, W, 3) uint8 in OpenCV's order of blue, green, red.
 
         It may also be NV12, as decoders and cameras have it: (3H/2, W) uint8, H and W even; and either may be
-        on the GPU already, as an object with `__cuda_array_interface__` on which nothing is left to be done.
+        on the GPU already, as an array of PyTorch or CuPy (runtime/foreign.py).
 
-        Raises ValueError for another shape or dtype, BackendError where the backend fails.
+        Raises ValueError for another shape, dtype or GPU, BackendError where the backend fails.
         """
-        on_gpu = hasattr(image, "__cuda_array_interface__")
-        picture = DeviceArray.of(image) if on_gpu else np.asarray(image)
-        source = _source_size(picture.shape, picture.dtype)
         with self._cuda.active():
-            return self._people(picture, letterbox(source, self.spec.input))
+            picture = as_picture(image, self._cuda)
+            return self._people(picture, letterbox(source_size(picture), self.spec.input))
 
     def _people(self, picture: Any, box: Letterbox) -> People:
         began = time.perf_counter()
@@ -158,15 +157,3 @@ class _Finder:
         assert self._copied is not None
         rows, first = self._copied
         return rows.unpack(first)
-
-
-def _source_size(shape: Sequence[int], dtype: np.dtype[Any]) -> tuple[int, int]:
-    """(height, width) of a picture, BGR or NV12."""
-    bgr = len(shape) == 3 and shape[2] == 3
-    nv12 = len(shape) == 2 and shape[0] % 3 == 0 and shape[1] % 2 == 0
-    if not (bgr or nv12) or dtype != np.uint8 or 0 in shape:
-        raise ValueError(
-            f"the picture is {dtype} of shape {tuple(shape)}; it must be uint8 (height, width, 3), or NV12 "
-            "of even sides, (height * 3 / 2, width)"
-        )
-    return (shape[0] if bgr else shape[0] // 3 * 2), shape[1]

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from wholebody.runtime.backends.backend import TensorSpec
 from wholebody.runtime.cuda import Cuda, Event, Graph
 from wholebody.runtime.errors import BackendError
+from wholebody.runtime.foreign import device_array, is_device_array
 from wholebody.runtime.gpu import DeviceArray
 
-__all__ = ["Replay", "Stages", "Upload", "check_types"]
+__all__ = ["Replay", "Stages", "Upload", "as_picture", "check_types"]
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,14 @@ class Upload:
         device = DeviceArray(self._device.pointer, array.shape, array.dtype, self._device)
         self._cuda.copy_in(staged, device)
         return device
+
+
+def as_picture(image: Any, cuda: Cuda) -> NDArray[Any] | DeviceArray:
+    """What a pipeline on `cuda` was handed: an array here, or one that is on that GPU already.
+
+    Raises ValueError for one on another GPU or not in C order.
+    """
+    return device_array(image, cuda) if is_device_array(image) else np.asarray(image)
 
 
 class Replay:

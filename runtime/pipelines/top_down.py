@@ -105,21 +105,26 @@ class TopDownPose:
         BackendError where a backend fails.
         """
         began = time.perf_counter()
-        found, score = self.detect(image_bgr) if boxes is None else _given(boxes, image_bgr)
+        found, score = self.detect(image_bgr) if boxes is None else _given(boxes, self._size(image_bgr))
         detect_ms = (time.perf_counter() - began) * 1e3
         people, _ = self.estimate(image_bgr, found, score)
         return people.with_metadata(times_ms={**people.metadata["times_ms"], "detect": detect_ms})
 
     def detect(self, image_bgr: Pixels) -> tuple[Floats, Floats]:
         """Boxes (N, 4) in pixels of the picture and score (N,), best first, at most `max_people`."""
-        check_picture(image_bgr)
+        height, width = self._size(image_bgr)
         if self.detector is not None:
             boxes, score = self.detector(image_bgr)
             return boxes[: self.max_people], score[: self.max_people]
         if not self.full_frame:
             raise ValueError("no boxes and no detector: give boxes, a detector, or full_frame=True")
-        height, width = image_bgr.shape[:2]
         return np.array([[0, 0, width, height]], np.float32), np.ones(1, np.float32)
+
+    def _size(self, image_bgr: Pixels) -> tuple[int, int]:
+        """(height, width) of a picture; ValueError where it is none."""
+        check_picture(image_bgr)
+        height, width = image_bgr.shape[:2]
+        return height, width
 
     def estimate(self, image_bgr: Pixels, boxes: Floats, score: Floats) -> tuple[People, Rows]:
         """The people in these boxes, best first, and for each of them which box it is from.
@@ -186,12 +191,11 @@ class TopDownPose:
         return f"TopDownPose({spec.name!r}, {size}, {spec.precision}, {self.student.name}, {self.detector!r})"
 
 
-def _given(boxes: ArrayLike, image_bgr: Pixels) -> tuple[Floats, Floats]:
-    check_picture(image_bgr)
+def _given(boxes: ArrayLike, image_hw: tuple[int, int]) -> tuple[Floats, Floats]:
     array = np.asarray(boxes)
     if array.size == 0:
         return np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
-    check_boxes(array, image_bgr.shape[:2])
+    check_boxes(array, image_hw)
     return array.astype(np.float32), np.ones(len(array), np.float32)
 
 

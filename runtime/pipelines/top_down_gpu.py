@@ -19,12 +19,12 @@ from wholebody.runtime.kernels.crop import crop_affines
 from wholebody.runtime.kernels.crop_gpu import GpuCropper
 from wholebody.runtime.kernels.heatmap_gpu import HeatmapDecoder
 from wholebody.runtime.kernels.people_gpu import GpuPeople
+from wholebody.runtime.kernels.pixels import source_size
 from wholebody.runtime.kernels.simcc_gpu import DepthDecoder, SimccDecoder
 from wholebody.runtime.people import Floats, People
 from wholebody.runtime.pipelines.checks import check_answers
 from wholebody.runtime.pipelines.detector import PersonDetector
-from wholebody.runtime.pipelines.on_gpu import Replay, Stages, Upload, check_types
-from wholebody.runtime.pipelines.picture import check_pixels
+from wholebody.runtime.pipelines.on_gpu import Replay, Stages, Upload, as_picture, check_types
 from wholebody.runtime.pipelines.top_down import TopDownPose, crop_areas
 from wholebody.runtime.spec import TopDownSpec
 
@@ -34,10 +34,13 @@ Rows = NDArray[np.intp]
 
 
 class GpuTopDownPose(TopDownPose):
-    """`people = pose(image_bgr)`: a TopDownPose whose crops and keypoints never leave the GPU.
+    """`people = pose(image)`: a TopDownPose whose crops and keypoints never leave the GPU.
 
     student  the loaded student
     options  those of TopDownPose
+
+    A picture may also be NV12, as decoders and cameras have it: (3H/2, W) uint8, H and W even; and either may
+    be on the GPU already, as an array of PyTorch or CuPy (runtime/foreign.py).
 
     The people are those of TopDownPose; times are those on the GPU. Boxes come from the detector through the
     CPU, as their number decides what is asked of the student. Calls from several threads take turns. Raises
@@ -62,11 +65,7 @@ class GpuTopDownPose(TopDownPose):
         self._compile()
 
     def estimate(self, image_bgr: Any, boxes: Floats, score: Floats) -> tuple[People, Rows]:
-        """The people in these boxes, as TopDownPose answers.
-
-        The picture may be on the GPU already, as an object with `__cuda_array_interface__` on which nothing
-        is left to be done.
-        """
+        """The people in these boxes, as TopDownPose answers."""
         if len(boxes) == 0:
             return super().estimate(image_bgr, boxes, score)
         with self._cuda.active():
@@ -82,6 +81,9 @@ class GpuTopDownPose(TopDownPose):
         times["postprocess"] += (time.perf_counter() - answered) * 1e3
         times = {"detect": 0.0, **times}
         return people.with_metadata(**self._metadata, times_ms=times), kept
+
+    def _size(self, image: Any) -> tuple[int, int]:
+        return source_size(as_picture(image, self._cuda))
 
     def _compile(self) -> None:
         """Run once, so that the first picture does not wait for compilers, or fail for want of one."""
@@ -106,10 +108,10 @@ class GpuTopDownPose(TopDownPose):
         batches = list(_batches(count, self._engine.buckets))
         filled = np.zeros((batches[-1].first + batches[-1].size, 2, 3))  # what fills a batch is one pixel
         filled[:count] = affines
-        check_pixels(image.shape, image.dtype)
-        there = hasattr(image, "__cuda_array_interface__")
+        picture = as_picture(image, self._cuda)
+        source_size(picture)  # or it is no picture
         return _Crowd(
-            picture=DeviceArray.of(image) if there else self._upload(image),
+            picture=picture if isinstance(picture, DeviceArray) else self._upload(picture),
             affines=self._up_affines(filled),
             found=self._up_found(score.astype(np.float32)),
             areas=self._up_areas(areas),

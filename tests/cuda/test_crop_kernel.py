@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -94,6 +95,29 @@ def test_normalised_as_the_specification(gpu: Gpu) -> None:
     for crop, affine in zip(got, affines, strict=True):
         rgb = older_opencv(picture(), affine, 48, 64)[..., ::-1].astype(np.float32)
         np.testing.assert_array_equal(crop.transpose(1, 2, 0), (rgb - mean) / std)
+
+
+@pytest.mark.parametrize("fixed_point", [True, False])
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+@pytest.mark.parametrize("size", [(2, 2), (120, 160), (94, 62)], ids=str)
+def test_nv12(gpu: Gpu, size: tuple[int, int], dtype: type[np.floating], fixed_point: bool) -> None:
+    """The crops of what OpenCV makes of it."""
+    height, width = size
+    nv12 = np.random.default_rng(0).integers(0, 256, (height * 3 // 2, width), dtype=np.uint8)
+    bgr = np.asarray(cv2.cvtColor(nv12, cv2.COLOR_YUV2BGR_NV12), np.uint8)
+    affines = gpu.upload(crop_affines(BOXES, (48, 64)))
+    got, expected = (
+        gpu.download(GpuCropper(gpu, SPEC, 5, dtype, fixed_point=fixed_point)(gpu.upload(image), affines))
+        for image in (nv12, bgr)
+    )
+    np.testing.assert_array_equal(got, expected)
+
+
+def test_what_is_no_picture(gpu: Gpu) -> None:
+    affines = gpu.upload(crop_affines(BOXES, (48, 64)))
+    for wrong in (np.zeros((4, 4), np.uint8), np.zeros((6, 3), np.uint8), np.zeros((4, 4, 3), np.float32)):
+        with pytest.raises(ValueError, match=r"it must be uint8 \(height, width, 3\), or NV12"):
+            GpuCropper(gpu, SPEC, 5)(gpu.upload(wrong), affines)
 
 
 def test_half(gpu: Gpu) -> None:

@@ -107,6 +107,20 @@ def test_events(driver: Any) -> None:
     assert cuda.event().since(before) == 1.5
 
 
+def test_waiting_for_the_streams_of_others(driver: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[Any] = []
+
+    def call(name: str, *arguments: Any) -> None:
+        driver.need(name)
+        called.append((name, *(getattr(a, "value", a) for a in arguments[1:2])))
+
+    monkeypatch.setattr(module, "call", call)
+    Cuda().wait_for(0x123)
+    assert called == [
+        ("cuEventCreate", 2), ("cuEventRecord", 0x123), ("cuStreamWaitEvent", None), ("cuEventDestroy_v2",),
+    ]  # fmt: skip
+
+
 def test_out_of_memory_leaves_it_usable(driver: Any) -> None:
     cuda = Cuda()
     with pytest.raises(BackendError, match="GPU 0 is out of memory"):
@@ -181,32 +195,6 @@ def test_without_a_gpu(driver: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 # --- arrays -------------------------------------------------------------------------------------------------
-
-
-class Tensor:
-    """As PyTorch's and CuPy's."""
-
-    def __init__(self, array: np.ndarray, strides: tuple[int, ...] | None = None) -> None:
-        self.array = array
-        self.__cuda_array_interface__ = {
-            "shape": array.shape,
-            "typestr": array.dtype.str,
-            "data": (array.ctypes.data, False),
-            "strides": strides,
-            "version": 3,
-        }
-
-
-def test_the_memory_of_others() -> None:
-    theirs = Tensor(np.zeros((2, 3, 4), np.float16), strides=(24, 8, 2))
-    array = DeviceArray.of(theirs)
-    assert (array.pointer, array.shape, array.dtype) == (theirs.array.ctypes.data, (2, 3, 4), np.float16)
-    assert array.owner is theirs
-    assert DeviceArray.of(array) is array
-    again = DeviceArray.of(Tensor(np.zeros((3, 2))))
-    assert DeviceArray.of(again).__cuda_array_interface__["shape"] == (3, 2)
-    with pytest.raises(ValueError, match="not in C order"):
-        DeviceArray.of(Tensor(np.zeros((2, 3)), strides=(8, 16)))
 
 
 def test_parts_and_shapes() -> None:

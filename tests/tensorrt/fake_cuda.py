@@ -37,7 +37,7 @@ class FakeGraph:
 
 
 class FakeCuda:
-    """Stands in for wholebody.runtime.cuda.Cuda; `allocations` counts what was asked for."""
+    """Stands in for wholebody.runtime.cuda.Cuda; `allocations` and `copies` count what was asked for."""
 
     capability = (9, 0)
     arch = "sm_90"
@@ -47,10 +47,11 @@ class FakeCuda:
     def __init__(self, device: int = 0, *, name: str = "Fake H200") -> None:
         self.device, self.name = device, name
         self.stream = SimpleNamespace(handle=HANDLE)
-        self.allocations = 0
+        self.allocations = self.copies = 0
         self.graphs: list[FakeGraph] = []
         self.capturing: FakeGraph | None = None
         self.full = False  # no memory is left
+        self.waited: list[int] = []  # for these streams
         self._queue: list[Callable[[], None]] = []
 
     # --- what TensorRT's fake asks of it
@@ -75,6 +76,9 @@ class FakeCuda:
         for task in queue:
             task()
 
+    def wait_for(self, stream: int) -> None:
+        self.waited.append(stream)
+
     def empty(self, shape: int | Sequence[int], dtype: DTypeLike) -> DeviceArray:
         if self.full:
             raise BackendError("GPU 0 is out of memory")
@@ -91,11 +95,13 @@ class FakeCuda:
     def copy_in(self, host: NDArray[Any], to: DeviceArray) -> None:
         assert (host.shape, host.dtype) == (to.shape, to.dtype)
         assert host.flags.c_contiguous
+        self.copies += 1
         self.submit(lambda: _move(to.pointer, host.ctypes.data, host.nbytes))
 
     def copy_out(self, array: DeviceArray, to: NDArray[Any]) -> None:
         assert (to.shape, to.dtype) == (array.shape, array.dtype)
         assert to.flags.c_contiguous
+        self.copies += 1
         self.submit(lambda: _move(to.ctypes.data, array.pointer, to.nbytes))
 
     @contextmanager

@@ -148,6 +148,37 @@ def test_arrays_on_the_gpu_are_used_where_they_are(fake: Any, conv: Path) -> Non
     assert fake.cuda.allocations - before <= 2  # pinned memory for two outputs
 
 
+class Tensor:
+    """As PyTorch's, on the fake GPU: NumPy's own DLPack of memory that is the host's."""
+
+    def __init__(self, array: Any, device: int = 0) -> None:
+        self.array, self.device = array, device
+        self.streams: list[int] = []
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 2, self.device
+
+    def __dlpack__(self, *, stream: int) -> Any:
+        self.streams.append(stream)
+        return self.array.__dlpack__()
+
+
+def test_tensors_of_others_are_used_where_they_are(fake: Any, conv: Path) -> None:
+    network, image = opened(fake, conv), Tensor(pictures(3))
+    before = fake.cuda.copies
+    np.testing.assert_allclose(network(image)[1], expected(conv, image.array)[1], atol=1e-6)
+    assert fake.cuda.copies == before + 2, "two outputs"
+    assert image.streams == [fake.cuda.stream.handle]
+    with pytest.raises(BackendError, match="image is float64; this engine takes float32"):
+        network(Tensor(image.array.astype(np.float64)))
+    with pytest.raises(BackendError, match="profile holds"):
+        network(Tensor(pictures(17)))
+    with pytest.raises(ValueError, match=r"on GPU 1, the student on GPU 0: .*backend='tensorrt:1'"):
+        network(Tensor(image.array, device=1))
+    with pytest.raises(ValueError, match="not in C order"):
+        network(Tensor(image.array.transpose(0, 1, 3, 2)))
+
+
 def test_a_ring_of_buffers_has_a_graph_each(fake: Any, conv: Path) -> None:
     network = opened(fake, conv, batch=(1, 1, 1))
     ring = [fake.cuda.empty((1, 3, 8, 8), np.float32) for _ in range(2)]
@@ -312,7 +343,7 @@ def test_the_fake_gpu_has_nothing_the_real_one_lacks(fake_of: Any) -> None:
     from wholebody.runtime.cuda import Cuda
 
     fake = fake_of("10")
-    for name in ("active", "empty", "pinned", "copy_in", "copy_out", "synchronize", "capture"):
+    for name in ("active", "wait_for", "empty", "pinned", "copy_in", "copy_out", "synchronize", "capture"):
         assert list(inspect.signature(getattr(Cuda, name)).parameters) == list(
             inspect.signature(getattr(type(fake.cuda), name)).parameters
         ), name
