@@ -15,8 +15,9 @@ import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
 from numpy.typing import NDArray
 
-__all__ = ["AveragePrecision", "FoundPeople", "TruePeople", "coco_average_precision"]
+__all__ = ["AveragePrecision", "FoundPeople", "Joints", "TruePeople", "coco_average_precision"]
 
+Joints = slice | NDArray[np.intp]
 PERSON = {"id": 1, "name": "person"}
 FAR = -1e6  # pixels: where a keypoint is put that was not seen
 
@@ -38,7 +39,7 @@ class TruePeople:
     keypoints: NDArray[np.float32]
     labelled: NDArray[np.bool_]
 
-    def judged(self, part: slice = slice(None)) -> NDArray[np.bool_]:
+    def judged(self, part: Joints = slice(None)) -> NDArray[np.bool_]:
         """(G,) bool: people, not crowds, with at least one labelled keypoint in the part."""
         judged: NDArray[np.bool_] = ~self.crowd & self.labelled[:, part].any(axis=1)
         return judged
@@ -67,7 +68,7 @@ def coco_average_precision(
     truth: Sequence[TruePeople],
     found: Sequence[FoundPeople],
     sigmas: Sequence[float],
-    part: slice = slice(None),
+    part: Joints = slice(None),
 ) -> AveragePrecision:
     """AP and AR at OKS 0.50:0.05:0.95 over pictures, each with its true and its predicted people.
 
@@ -83,7 +84,7 @@ def coco_average_precision(
         _dataset(len(truth), [each for i, (true, _) in enumerate(pictures) for each in _true(i, true, part)]),
         _dataset(len(truth), [each for i, (_, got) in enumerate(pictures) for each in _found(i, got, part)]),
         "keypoints",
-        kpt_oks_sigmas=list(sigmas)[part],
+        kpt_oks_sigmas=np.asarray(sigmas)[part].tolist(),
     )
     judge.evaluate()
     judge.accumulate()
@@ -110,7 +111,7 @@ def _dataset(pictures: int, annotations: list[dict[str, Any]]) -> Any:
     )
 
 
-def _true(picture: int, people: TruePeople, part: slice) -> list[dict[str, Any]]:
+def _true(picture: int, people: TruePeople, part: Joints) -> list[dict[str, Any]]:
     labelled, judged = people.labelled[:, part], people.judged(part)
     return [
         {
@@ -126,7 +127,7 @@ def _true(picture: int, people: TruePeople, part: slice) -> list[dict[str, Any]]
     ]
 
 
-def _found(picture: int, people: FoundPeople, part: slice) -> list[dict[str, Any]]:
+def _found(picture: int, people: FoundPeople, part: Joints) -> list[dict[str, Any]]:
     """`area` and `bbox` serve AP of medium and large people, which is not asked for."""
     poses = people.keypoints[:, part]
     return [
