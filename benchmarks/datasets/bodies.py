@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from wholebody.benchmarks.datasets.body_joints import LIMBS12, arranged, given, names_of, require_joints
 from wholebody.benchmarks.datasets.dataset import Metric, Picture, Tally, Truth
-from wholebody.benchmarks.metrics.joint_errors import area_under_curve, joint_errors, within
+from wholebody.benchmarks.metrics.joint_errors import area_under_curve, joint_errors, known, within
 from wholebody.benchmarks.metrics.matching import UNMATCHED
 from wholebody.benchmarks.metrics.procrustes import procrustes
 from wholebody.benchmarks.metrics.same_person import match_by_joints
@@ -25,7 +25,18 @@ from wholebody.runtime.errors import ArtefactError
 from wholebody.runtime.people import People
 from wholebody.runtime.skeletons import Skeleton
 
-__all__ = ["AUC", "FOUND", "MPJPE", "PA_MPJPE", "PCK3D", "Bodies", "BodyErrors", "boxes_around", "require_3d"]
+__all__ = [
+    "AUC",
+    "FOUND",
+    "MPJPE",
+    "PA_MPJPE",
+    "PCK3D",
+    "Bodies",
+    "BodyErrors",
+    "body_errors",
+    "boxes_around",
+    "require_3d",
+]
 
 Doubles = NDArray[np.float64]
 BOX_MARGIN = 0.1  # of width or height: joints do not reach to the end of hands, feet and skull
@@ -77,7 +88,7 @@ class Bodies:
         require_joints(skeleton, LIMBS12, self.name)
 
     def tally(self, people: People, picture: Picture) -> Tally:
-        result = self.errors(people, picture.truth)
+        result = body_errors(people, picture.truth, self.joints, self.judged)
         cell, cells = self.cells.get(picture.group, 0), max(len(self.cells), 1)
         values = {
             "mpjpe": result.errors,
@@ -88,33 +99,37 @@ class Bodies:
         }
         return {metric.name: tallied(values[metric.name], cell, cells) for metric in self.metrics}
 
-    def errors(self, people: People, truth: Truth) -> BodyErrors:
-        """Match people with the true ones, and measure; ValueError for people without 3D."""
-        have = names_of(people.skeleton)
-        judged = given(have, self.judged)
-        matched = match_by_joints(
-            arranged(people.keypoints, have, judged),
-            people.score,
-            arranged(truth.keypoints, self.joints, judged),
-            truth.boxes,
-        )
-        predicted = _of_truths(_centred(_in_space(people), have, judged), matched)
-        true = _centred(_in_space(truth), self.joints, judged)
-        return BodyErrors(
-            joints=judged,
-            errors=joint_errors(predicted, true),
-            pa_errors=joint_errors(procrustes(predicted, true), true),
-            labelled=np.isfinite(true).all(axis=2),
-            found=matched != UNMATCHED,
-        )
+
+def body_errors(people: People, truth: Truth, joints: Sequence[str], wanted: Sequence[str]) -> BodyErrors:
+    """Match people with the true ones, whose joints are `joints`; measure those of `wanted` that both have.
+
+    Raises ValueError for people without joints in space.
+    """
+    have = names_of(people.skeleton)
+    judged = given(joints, given(have, wanted))
+    matched = match_by_joints(
+        arranged(people.keypoints, have, judged),
+        people.score,
+        arranged(truth.keypoints, joints, judged),
+        truth.boxes,
+    )
+    predicted = _of_truths(_centred(_in_space(people), have, judged), matched)
+    true = _centred(_in_space(truth), joints, judged)
+    return BodyErrors(
+        joints=judged,
+        errors=joint_errors(predicted, true),
+        pa_errors=joint_errors(procrustes(predicted, true), true),
+        labelled=known(true),
+        found=matched != UNMATCHED,
+    )
 
 
 def require_3d(dataset: str, *, with_3d: bool) -> None:
     """Raise ArtefactError for a student that has no joints in space."""
     if not with_3d:
         raise ArtefactError(
-            f"{dataset} judges joints in space, of which this student gives none: take one with 3D, or a data "
-            "set of pictures (coco, coco-wholebody)"
+            f"{dataset} judges joints in space, of which this student gives none: take a student with 3D, or "
+            "coco or coco-wholebody"
         )
 
 

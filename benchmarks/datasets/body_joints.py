@@ -75,7 +75,7 @@ def given(have: Sequence[str], want: Sequence[str]) -> tuple[str, ...]:
 
 
 def arranged(points: NDArray[Any], have: Sequence[str], want: Sequence[str]) -> NDArray[np.float64]:
-    """(N, J, D) points of the wanted joints out of (N, K, D) points of those there are; NaN for the others."""
+    """(N, J, D) points of the wanted joints, NaN where there is none, out of (N, K, D) of those there are."""
     place = {name: number for number, name in enumerate(have)}
     ends = np.array([[place.get(end, len(have)) for end in _ends(name, have)] for name in want], np.intp)
     nowhere = np.full((len(points), 1, points.shape[2]), np.nan)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path, PurePosixPath
 
-from wholebody.benchmarks.datasets.arrays import sha256_of
+from wholebody.benchmarks.datasets.annotation_json import digest
 from wholebody.benchmarks.datasets.bodies import AUC, FOUND, MPJPE, PA_MPJPE, PCK3D, Bodies
 from wholebody.benchmarks.datasets.body_joints import BODY13, H36M17
 from wholebody.benchmarks.datasets.posed_arrays import posed_pictures
@@ -17,28 +17,28 @@ from wholebody.benchmarks.datasets.registry import require_files
 
 __all__ = ["read_h36m"]
 
+NOTES = (
+    "Judged by joints of its own: the 13 that DOPE has (ankles, knees, hips, wrists, elbows, shoulders, "
+    "top of the head), 12 for a student without the head's top; published tables judge 14 or 17, with the "
+    "pelvis, whose error is 0 by definition. Both poses are centred at the pelvis, which a student has "
+    "between its hips. MPJPE and PA-MPJPE are of the people found; PCK3D and AUC count the joints of "
+    "people not found as wrong."
+)
+
 SEQUENCE = re.compile(r"S\d+_(?P<action>[A-Za-z]+)(_\d+)?\.\d+_\d+")  # S9_Directions_1.54138969_000001
 
 
 def read_h36m(folder: Path) -> Bodies:
     """The test pictures; a group is an action, and figures are means over actions. Raises SourceError."""
-    found = require_files(folder, "h36m")
-    annotations, images = (paths[0] for paths in found.values())
-    pictures = posed_pictures(annotations, images, len(H36M17), _action)
+    annotations = next(iter(require_files(folder, "h36m").values()))[0]
+    pictures = posed_pictures(folder, "h36m", annotations, len(H36M17), _action)
     actions = sorted({picture.group for picture in pictures})
     return Bodies(
         name="h36m",
-        sha256=sha256_of([annotations]),
+        sha256=digest(annotations),
         pictures=pictures,
         metrics=(MPJPE, PA_MPJPE, PCK3D, AUC, FOUND),
-        notes=(
-            f"Human3.6M, {annotations.relative_to(folder)}: each figure is the mean over {len(actions)} actions. "
-            "Protocol of its own joints: the 13 that DOPE has (ankles, knees, hips, wrists, elbows, shoulders, "
-            "top of the head), 12 for a student without the head's top; published tables judge 14 or 17, with "
-            "the pelvis, whose error is 0 by definition. Both poses are centred at the pelvis, which a student "
-            "has between its hips. MPJPE and PA-MPJPE are of the people found; PCK3D and AUC count the joints "
-            "of people that were not found as wrong."
-        ),
+        notes=f"{annotations.relative_to(folder)}, mean over {len(actions)} actions. {NOTES}",
         joints=H36M17,
         judged=BODY13,
         cells={action: cell for cell, action in enumerate(actions)},

@@ -28,7 +28,8 @@ def read_cells(path: Path, name: str) -> NDArray[np.object_]:
         raise SourceError(f"cannot read {path}: {error.strerror or error}; check its name") from None
     except Exception as error:  # what a damaged file is read as raises anything
         raise SourceError(
-            f"{path} is no MATLAB file of version 5 to 7.2, or is damaged ({type(error).__name__}): download it again"
+            f"{path} is no MATLAB file of version 5 to 7.2, or is damaged ({type(error).__name__}): unpack it "
+            "again"
         ) from None
     cells = content.get(name)
     if not isinstance(cells, np.ndarray) or cells.dtype != object or cells.ndim != 2:

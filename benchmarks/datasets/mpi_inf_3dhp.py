@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from wholebody.benchmarks.datasets.arrays import sha256_of
+from wholebody.benchmarks.datasets.annotation_json import digest
 from wholebody.benchmarks.datasets.bodies import AUC, FOUND, MPJPE, PA_MPJPE, PCK3D, Bodies
 from wholebody.benchmarks.datasets.body_joints import MPI14, MPI17
 from wholebody.benchmarks.datasets.posed_arrays import posed_pictures
@@ -17,24 +17,26 @@ from wholebody.benchmarks.datasets.registry import require_files
 
 __all__ = ["read_mpi_inf_3dhp"]
 
+NOTES = (
+    "Judged by the 14 joints of the publishers' PCK3D and AUC (head's top, neck, shoulders, elbows, "
+    "wrists, hips, knees, ankles), 13 for a student without the head's top; MPJPE and PA-MPJPE are over "
+    "the same, not over 17. A student's neck is between its shoulders, its pelvis, at which both poses "
+    "are centred, between its hips. Truth is annot3, not univ_annot3; nothing is rescaled. MPJPE and "
+    "PA-MPJPE are of the people found; PCK3D and AUC count the joints of people not found as wrong."
+)
+
 
 def read_mpi_inf_3dhp(folder: Path) -> Bodies:
     """The test pictures; a group is a sequence, TS1 to TS6, and figures are of all. Raises SourceError."""
-    found = require_files(folder, "mpi-inf-3dhp")
-    annotations, images = (paths[0] for paths in found.values())
+    annotations = next(iter(require_files(folder, "mpi-inf-3dhp").values()))[0]
     return Bodies(
         name="mpi-inf-3dhp",
-        sha256=sha256_of([annotations]),
-        pictures=posed_pictures(annotations, images, len(MPI17), lambda name: name.split("_")[0]),
-        metrics=(PCK3D, AUC, MPJPE, PA_MPJPE, FOUND),
-        notes=(
-            "MPI-INF-3DHP: the 14 joints of the publishers' PCK3D and AUC (head's top, neck, shoulders, elbows, "
-            "wrists, hips, knees, ankles), 13 for a student without the head's top; MPJPE and PA-MPJPE are over "
-            "the same, not over 17. A student's neck is between its shoulders, its pelvis between its hips; both "
-            "poses are centred at the pelvis. Truth is annot3, not univ_annot3, and nothing is rescaled. MPJPE "
-            "and PA-MPJPE are of the people found; PCK3D and AUC count the joints of people that were not found "
-            "as wrong."
+        sha256=digest(annotations),
+        pictures=posed_pictures(
+            folder, "mpi-inf-3dhp", annotations, len(MPI17), lambda name: name.split("_")[0]
         ),
+        metrics=(PCK3D, AUC, MPJPE, PA_MPJPE, FOUND),
+        notes=NOTES,
         joints=MPI17,
         judged=MPI14,
     )

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wholebody.benchmarks.datasets.arrays import picture_paths, sha256_of
+from wholebody.benchmarks.datasets.annotation_json import digest, find_pictures
 from wholebody.benchmarks.datasets.bodies import boxes_around, require_3d
 from wholebody.benchmarks.datasets.body_joints import (
     LIMBS12,
@@ -62,6 +62,14 @@ METRICS = (
     Metric("found", "people matched", "share", "higher"),
 )
 
+NOTES = (
+    "By its publishers' protocol, relative to the root: people are matched by 13 joints within 40 pixels; "
+    "bones are rescaled to the true lengths; 14 joints are judged (13 for a student without the head's "
+    "top). A student's neck is between its shoulders, its pelvis between its hips, and the neck hangs on "
+    "the pelvis, for want of a spine. 'All people' counts the joints of people that were not matched as "
+    "wrong; people that nobody annotated are not held against a student."
+)
+
 
 @dataclass(frozen=True, eq=False)
 class Mupots:
@@ -75,14 +83,7 @@ class Mupots:
 
     @property
     def notes(self) -> str:
-        return (
-            f"MuPoTS-3D by its publishers' protocol, relative to the root: each figure is the mean over "
-            f"{len(self.cells)} of {SEQUENCES} sequences. People are matched by 13 joints within 40 pixels; bones "
-            "are rescaled to the true lengths; 14 joints are judged (13 for a student without the head's top). A "
-            "student's neck is between its shoulders, its pelvis between its hips, and the neck hangs on the "
-            "pelvis, for want of a spine. 'All people' counts the joints of people that were not matched as "
-            "wrong; people that nobody annotated are not held against a student."
-        )
+        return f"The mean over {len(self.cells)} of {SEQUENCES} sequences. {NOTES}"
 
     def require(self, skeleton: Skeleton, *, with_3d: bool) -> None:
         require_3d(self.name, with_3d=with_3d)
@@ -120,7 +121,7 @@ def read_mupots(folder: Path) -> Mupots:
     sequences = sorted((path.parent for path in annotations), key=_number)
     pictures = tuple(picture for sequence in sequences for picture in _sequence(sequence))
     files = [sequence / name for sequence in sequences for name in ("annot.mat", "occlusion.mat")]
-    return Mupots(sha256_of(files), pictures, {s.name: cell for cell, s in enumerate(sequences)})
+    return Mupots(digest(*files), pictures, {s.name: cell for cell, s in enumerate(sequences)})
 
 
 def _errors(people: People, of: NDArray[np.intp], truth: Doubles) -> Doubles:
@@ -160,7 +161,7 @@ def _sequence(folder: Path) -> list[Picture]:
             f"{path} holds no annotations of MuPoTS-3D, or is damaged: unpack it again"
         ) from None
     kept = [frame for frame, truth in enumerate(truths) if len(truth.boxes)]
-    paths = picture_paths(folder, [names[frame] for frame in kept])
+    paths = find_pictures(folder, "mupots", [names[frame] for frame in kept])
     return [
         Picture(f"{folder.name}/{names[frame]}", path, truths[frame], folder.name)
         for frame, path in zip(kept, paths, strict=True)

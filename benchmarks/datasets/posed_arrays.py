@@ -16,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from wholebody.benchmarks.datasets.arrays import picture_paths, read_npz
+from wholebody.benchmarks.datasets.annotation_json import find_pictures
+from wholebody.benchmarks.datasets.arrays import Column, read_npz
 from wholebody.benchmarks.datasets.bodies import boxes_around
 from wholebody.benchmarks.datasets.dataset import Picture, Truth
 
@@ -24,14 +25,22 @@ __all__ = ["posed_pictures"]
 
 
 def posed_pictures(
-    annotations: Path, images: Path, joints: int, group: Callable[[str], str]
+    folder: Path, dataset: str, annotations: Path, joints: int, group: Callable[[str], str]
 ) -> tuple[Picture, ...]:
-    """One picture with its person a row; `group` is told by the picture's name. Raises SourceError."""
-    shapes = {"imgname": (None,), "part": (None, joints, 3), "S": (None, joints, 4)}
-    arrays = read_npz(annotations, shapes)
+    """One picture, which lies in `images`, with its person a row; `group` is told by the picture's name.
+
+    Raises SourceError.
+    """
+    columns = {
+        "imgname": Column("text"),
+        "part": Column("number", (joints, 3)),
+        "S": Column("number", (joints, 4)),
+    }
+    arrays = read_npz(annotations, columns)
     names = [str(name) for name in arrays["imgname"]]
     flat, solid = arrays["part"].astype(np.float64), arrays["S"].astype(np.float64)
     boxes = boxes_around(flat[..., :2])
+    paths = find_pictures(folder, dataset, names, ("images",))
     return tuple(
         Picture(
             name,
@@ -44,5 +53,5 @@ def posed_pictures(
             ),
             group(name),
         )
-        for i, (name, path) in enumerate(zip(names, picture_paths(images, names), strict=True))
+        for i, (name, path) in enumerate(zip(names, paths, strict=True))
     )

@@ -86,14 +86,14 @@ DATASETS: Mapping[str, Source] = MappingProxyType(
             Source(
                 "h3wb",
                 "Human3.6M 3D WholeBody",
-                (),
+                ("RGBto3D_test_3d.json", "images"),
                 "https://github.com/wholebody3d/wholebody3d",
                 f"annotations MIT; pictures those of Human3.6M: {RESEARCH}",
             ),
             Source(
                 "smply",
                 "SMPLy: Mannequin Challenge with SMPL fits",
-                (),
+                ("smply.npz", "cameras/**/*.txt", "images/*/*.jpg"),
                 "https://europe.naverlabs.com/research/computer-vision/mannequin-benchmark "
                 "(cameras: https://google.github.io/mannequinchallenge/)",
                 "cameras CC BY 4.0; frames are YouTube's, the fits' terms are told by their publishers",

@@ -7,12 +7,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["AUC_LIMITS", "area_under_curve", "joint_errors", "within"]
+__all__ = ["AUC_LIMITS", "area_under_curve", "joint_errors", "known", "within"]
 
 Numbers = NDArray[Any]
 Doubles = NDArray[np.float64]
 
 AUC_LIMITS = np.arange(0, 151, 5)  # millimetres: of MPI-INF-3DHP's and MuPoTS-3D's publishers
+
+
+def known(points: Numbers) -> NDArray[np.bool_]:
+    """(N, J) bool: which of (N, J, D) points have all coordinates."""
+    finite: NDArray[np.bool_] = np.all(np.isfinite(points), axis=2)
+    return finite
 
 
 def joint_errors(predicted: Numbers, truth: Numbers) -> Doubles:

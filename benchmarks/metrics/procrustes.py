@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from wholebody.benchmarks.metrics.joint_errors import known
+
 __all__ = ["procrustes"]
 
 Numbers = NDArray[Any]
@@ -19,21 +21,23 @@ def procrustes(predicted: Numbers, truth: Numbers) -> Doubles:
     Least squares over the joints that are known, i.e. not NaN, in both (Umeyama 1991); the others move along.
     A pose shrunk to a point stays one; without a joint known in both, all of it is NaN.
     """
-    known = (np.isfinite(predicted) & np.isfinite(truth)).all(axis=2)[..., None]
-    (ours, from_), (theirs, to) = (_spread(points.astype(np.float64), known) for points in (predicted, truth))
+    shared = (known(predicted) & known(truth))[..., None]
+    (ours, from_), (theirs, to) = (
+        _spread(points.astype(np.float64), shared) for points in (predicted, truth)
+    )
     u, stretch, vt = np.linalg.svd(ours.transpose(0, 2, 1) @ theirs)
-    stretch_signs = np.ones_like(stretch)
-    stretch_signs[:, -1] = np.sign(np.linalg.det(u @ vt))
-    turn = (u * stretch_signs[:, None]) @ vt
+    sign = np.ones_like(stretch)
+    sign[:, -1] = np.sign(np.linalg.det(u @ vt))
+    turn = (u * sign[:, None]) @ vt
     extent = (ours**2).sum(axis=(1, 2)).clip(min=np.finfo(np.float64).tiny)
-    scale = (stretch * stretch_signs).sum(axis=1) / extent
+    scale = (stretch * sign).sum(axis=1) / extent
     placed: Doubles = to + scale[:, None, None] * ((predicted - from_) @ turn)
     return placed
 
 
-def _spread(points: Doubles, known: NDArray[np.bool_]) -> tuple[Doubles, Doubles]:
-    """Known points about their mean, 0 for the others; and that mean, NaN where none is known."""
-    count = known.sum(axis=1, keepdims=True)
-    total = np.where(known, points, 0).sum(axis=1, keepdims=True)
+def _spread(points: Doubles, shared: NDArray[np.bool_]) -> tuple[Doubles, Doubles]:
+    """Shared points about their mean, 0 for the others; and that mean, NaN where there is none."""
+    count = shared.sum(axis=1, keepdims=True)
+    total = np.where(shared, points, 0).sum(axis=1, keepdims=True)
     mean = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
-    return np.where(known, points - mean, 0), mean
+    return np.where(shared, points - mean, 0), mean

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from wholebody.benchmarks.metrics.joint_errors import known
 from wholebody.benchmarks.metrics.matching import UNMATCHED, match
 
 __all__ = ["match_as_mupots", "match_by_joints", "true_order"]
@@ -19,13 +20,12 @@ NEAR = 0.2  # of the longer side of the true person's box
 def match_by_joints(predicted: Numbers, score: Numbers, truth: Numbers, boxes: Numbers) -> Indices:
     """(G,) the prediction that is each truth, or UNMATCHED: half of the labelled joints are near it.
 
-    predicted (P, J, 2) and truth (G, J, 2) pixels, NaN: not seen, not labelled; score (P,), boxes (G, 4). Near
-    is a fifth of the longer side of the true box. One to one, best score first, as COCO's evaluation.
+    predicted (P, J, 2) and truth (G, J, 2) pixels, NaN: not seen, not labelled; score (P,), boxes (G, 4).
+    Near is a fifth of the longer side of the true box. One to one, best score first, as COCO's evaluation.
     """
     size = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0)
     near = _apart(predicted, truth) <= NEAR * size[:, None]
-    labelled = np.isfinite(truth).all(axis=2)
-    share = near.sum(axis=2) / np.maximum(labelled.sum(axis=1), 1)
+    share = near.sum(axis=2) / np.maximum(known(truth).sum(axis=1), 1)
     return true_order(match(share, score, 0.5), len(truth))
 
 
