@@ -17,6 +17,7 @@ from wholebody.runtime.errors import SourceError
 __all__ = [
     "Malformed",
     "annotated_images",
+    "boxes",
     "digest",
     "entry",
     "find_annotations",
@@ -152,3 +153,12 @@ def keypoints(annotation: Entry, joints: int, path: Path) -> Doubles:
     """(joints, 2) pixels; NaN where v = 0: not labelled. Raises Malformed."""
     values = numbers(annotation.get("keypoints"), (joints, 3), "keypoints", path)
     return np.where(values[:, 2:] > 0, values[:, :2], np.nan)
+
+
+def boxes(annotations: Sequence[Entry], path: Path) -> Doubles:
+    """(G, 4) x0 y0 x1 y1 of each annotation's `bbox`: x, y, width, height. Raises Malformed."""
+    corners = np.zeros((len(annotations), 4))
+    for i, annotation in enumerate(annotations):
+        corners[i] = numbers(annotation.get("bbox"), (4,), "bbox", path)
+    corners[:, 2:] += corners[:, :2]
+    return corners

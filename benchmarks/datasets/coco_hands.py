@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 from wholebody.benchmarks.datasets.annotation_json import (
     Entry,
     annotated_images,
+    boxes,
     find_pictures,
     keypoints,
-    numbers,
     text,
 )
 from wholebody.benchmarks.datasets.dataset import Picture, Truth
 from wholebody.benchmarks.datasets.found_parts import labelled
 from wholebody.benchmarks.datasets.joint_orders import in_coco_order
 
-__all__ = ["coco_boxes", "read_coco_hands"]
+__all__ = ["read_coco_hands"]
 
 Doubles = NDArray[np.float64]
 Side = Callable[[Entry, Entry], str]
@@ -58,12 +58,6 @@ def _truth(
         keypoints=pixels,
         keypoints3d=solid,
         visible=labelled(pixels),
-        boxes=coco_boxes(hands, path),
+        boxes=boxes(hands, path),
         sides=tuple(side(image, hand) for hand in hands),
     )
-
-
-def coco_boxes(annotations: list[Entry], path: Path) -> Doubles:
-    """(G, 4) x0 y0 x1 y1 of COCO's x, y, width, height. Raises Malformed."""
-    boxes = np.array([numbers(a.get("bbox"), (4,), "bbox", path) for a in annotations]).reshape(-1, 4)
-    return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)

@@ -46,7 +46,7 @@ class Hand3d(HandDataset):
         solid, ours = pairs.truth.keypoints3d, pairs.keypoints3d
         assert solid is not None
         assert ours is not None
-        truth, ours = from_joint(self.palm_truth(solid)), from_joint(with_palm(ours))
+        truth, ours = from_joint(self.in_palm(solid)), from_joint(self.in_palm(ours))
         own, true_scale = (
             np.where(pairs.truth.visible, 1000 * distances(hands, truth), np.nan)
             for hands in (ours, scaled_to(ours, truth))
@@ -58,6 +58,6 @@ class Hand3d(HandDataset):
             "auc_own_scale": by_joint(where_labelled(area_under_pck(own, THRESHOLDS), own)),
         }
 
-    def palm_truth(self, hands: Doubles) -> Doubles:
-        """The true hands with the palm's centre in the wrist's place."""
+    def in_palm(self, hands: Doubles) -> Doubles:
+        """(G, 21, 3) hands with the palm's centre in the wrist's place."""
         return with_palm(hands)

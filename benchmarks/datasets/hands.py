@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wholebody.benchmarks.datasets.dataset import Metric, Picture, Tally
-from wholebody.benchmarks.datasets.found_parts import Pairs, found_hands, pair, right_sides
+from wholebody.benchmarks.datasets.found_parts import Found, Pairs, found_hands, pair, right_sides
 from wholebody.benchmarks.datasets.joint_orders import HAND_PARTS
 from wholebody.benchmarks.metrics.curves import mean_pck
 from wholebody.benchmarks.metrics.joint_tallies import Cells, by_joint, found_alone, where_labelled
@@ -85,7 +85,7 @@ class HandDataset:
 
     def tally(self, people: People, picture: Picture) -> Tally:
         """Each true hand beside the one found of it, in the picture and, where both have depth, in space."""
-        found = found_hands(people)
+        found = self.found(found_hands(people))
         pairs = pair(found, picture.truth)
         cells = dict(self.in_picture(pairs, picture))
         if pairs.truth.keypoints3d is not None and pairs.keypoints3d is not None:
@@ -94,6 +94,10 @@ class HandDataset:
         if picture.truth.sides:
             cells |= {"side": right_sides(found, picture.truth)}
         return cells
+
+    def found(self, hands: Found) -> Found:
+        """What was found, by the joints that the data set labels."""
+        return hands
 
     def in_picture(self, pairs: Pairs, picture: Picture) -> dict[str, Cells]:
         """PCK, AUC and mean error in pixels, as mmpose."""
