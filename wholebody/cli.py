@@ -15,7 +15,7 @@ from typing import NoReturn
 import typer
 
 from wholebody.commands import building, exporting, quantizing, running
-from wholebody.commands.bench import accuracy, latency, peer
+from wholebody.commands.bench import accuracy, compare, latency, peer, report
 from wholebody.console import Stopped, errors
 from wholebody.runtime.errors import WholebodyError
 
@@ -47,6 +47,8 @@ app.add_typer(bench, name="bench")
 bench.command()(accuracy.accuracy)
 bench.command()(latency.latency)
 bench.command()(peer.peer)
+bench.command()(report.report)
+bench.command()(compare.compare)
 
 
 def _fail(error: Exception, cure: str = "") -> NoReturn:

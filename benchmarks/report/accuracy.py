@@ -1,0 +1,139 @@
+"""The accuracy part of a report."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+from wholebody.benchmarks.recorded import Accuracy, Estimate, Figure
+from wholebody.benchmarks.report.charts.canvas import chart
+from wholebody.benchmarks.report.charts.difference import draw_differences
+from wholebody.benchmarks.report.document import Block, Cell, Chart, Fold, Gallery, Section, Table, Text
+from wholebody.benchmarks.report.names import Names
+from wholebody.benchmarks.report.photos import photos
+from wholebody.benchmarks.report.wording import NOTHING, difference, in_unit, number, plural, value
+
+__all__ = ["accuracy_sections", "by_dataset", "heading"]
+
+
+def accuracy_sections(runs: Sequence[Accuracy], names: Names) -> list[Section]:
+    """Figures and differences for each data set, then the worst pictures; nothing where there are no runs."""
+    if not runs:
+        return []
+    blocks: list[Block] = [
+        Text(
+            "Below each figure its 95 % interval by bootstrap over pictures. Differences are from the "
+            "PyTorch "
+            "reference, paired picture by picture, and told as better or worse only where their interval "
+            "leaves out zero.",
+            aside=True,
+        )
+    ]
+    for place, (title, found) in enumerate(by_dataset(runs).items()):
+        blocks.append(Fold(title, list(_dataset(place, title, found, names)), open=place == 0))
+    worst = [block for run in runs for block in _worst(run, names)]
+    return [Section("Accuracy", blocks), *([Section("Worst pictures", worst)] if worst else [])]
+
+
+def by_dataset(runs: Sequence[Accuracy]) -> dict[str, list[Accuracy]]:
+    """Runs that judge the same annotations, by what these are called."""
+    found: dict[tuple[str, str | None, int | None], list[Accuracy]] = defaultdict(list)
+    for run in runs:
+        found[run.dataset, run.dataset_sha256, run.pictures].append(run)
+    several = len({name for name, *_ in found}) < len(found)
+    return {_called(*key, several): runs for key, runs in found.items()}
+
+
+def _called(name: str, sha256: str | None, pictures: int | None, several: bool) -> str:
+    count = "" if pictures is None else f", {plural(pictures, 'picture')}"
+    return f"{name}{count}" + (f" ({(sha256 or 'unknown')[:8]})" if several else "")
+
+
+def heading(name: str, figure: Figure) -> str:
+    """`body · PCK@0.1`, of "body/pck"; as the title is where it names the part itself."""
+    part = name.rpartition("/")[0].replace("_", " ")
+    return figure.title if not part or part in figure.title else f"{part} · {figure.title}"
+
+
+def _dataset(place: int, title: str, runs: Sequence[Accuracy], names: Names) -> Iterator[Block]:
+    metrics = {name: figure for run in runs for name, figure in run.figures.items()}
+    columns = ["", *(names.label(run) for run in runs)]
+    yield Table(
+        title,
+        columns,
+        [[Cell(heading(n, f), _better(f)), *(_of(run, n) for run in runs)] for n, f in metrics.items()],
+    )
+    judged = [run for run in runs if any(figure.difference for figure in run.figures.values())]
+    if judged:
+        yield Table(
+            f"{title}: difference from the reference",
+            ["", *(names.label(run) for run in judged)],
+            [
+                [Cell(heading(n, f), _reference(judged, n)), *(_difference(run, n) for run in judged)]
+                for n, f in metrics.items()
+            ],
+        )
+    for student, found in _by_student(judged, names).items():
+        yield _chart(f"difference-{place}-{names.marker(found[0])}", f"{student}, {title}", found, names)
+
+
+def _better(figure: Figure) -> str:
+    return "lower is better" if figure.better == "lower" else ""
+
+
+def _of(run: Accuracy, name: str) -> Cell:
+    return value(run.figures[name]) if name in run.figures else NOTHING
+
+
+def _difference(run: Accuracy, name: str) -> Cell:
+    return difference(run.figures[name]) if name in run.figures else NOTHING
+
+
+def _reference(runs: Sequence[Accuracy], name: str) -> str:
+    """What the reference came to, where it is the same for all."""
+    figures = [run.figures[name] for run in runs if name in run.figures]
+    references = {figure.reference for figure in figures if figure.reference is not None}
+    if len(references) != 1:
+        return ""
+    scale, places, unit = in_unit(figures[0].unit)
+    return f"reference {number(references.pop() * scale, places)}{unit}"
+
+
+def _by_student(runs: Sequence[Accuracy], names: Names) -> dict[str, list[Accuracy]]:
+    found = defaultdict(list)
+    for run in runs:
+        found[names.student(run)].append(run)
+    return found
+
+
+def _chart(name: str, title: str, runs: Sequence[Accuracy], names: Names) -> Chart:
+    panels = list(_panels(runs).items())
+    ways = [(names.way(run), names.hue(run)) for run in runs]
+    return chart(
+        name, lambda width: draw_differences(panels, ways, width),
+        caption=f"{title}: difference from the reference, with 95 % intervals.",
+        alt=f"{title}: difference from the reference by metric; the table above has the same figures.",
+    )  # fmt: skip
+
+
+def _panels(runs: Sequence[Accuracy]) -> dict[str, list[tuple[str, dict[int, Estimate]]]]:
+    """By unit and direction the metrics, each with the differences by the place of the run."""
+    panels: dict[str, list[tuple[str, dict[int, Estimate]]]] = defaultdict(list)
+    for name, figure in {name: f for run in runs for name, f in run.figures.items()}.items():
+        scale, _, unit = in_unit(figure.unit)
+        found = {
+            place: change.times(scale)
+            for place, run in enumerate(runs)
+            if name in run.figures and (change := run.figures[name].difference)
+        }
+        if found:
+            unit = {"share": "points", "": "plain figures"}.get(figure.unit, unit.strip())
+            side = "to the right is better" if figure.better == "higher" else "to the left is better"
+            panels[f"{unit}, {side}"].append((heading(name, figure), found))
+    return panels
+
+
+def _worst(run: Accuracy, names: Names) -> Iterator[Block]:
+    if shown := photos(run):
+        title = f"{names.label(run)}, {run.dataset}: {plural(len(shown), 'picture')}"
+        yield Fold(title, [Gallery(shown)])

@@ -1,0 +1,49 @@
+"""The worst pictures of a run, small enough for a page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from wholebody.benchmarks.recorded import Accuracy, Worst
+from wholebody.benchmarks.report.document import Photo
+from wholebody.benchmarks.report.wording import number
+
+__all__ = ["photos"]
+
+WIDTH, QUALITY = 900, 82
+MOST_BYTES = 64 * 1024 * 1024  # of a file beside the runs; nothing that was drawn for them is larger
+
+
+def photos(run: Accuracy) -> list[Photo]:
+    """Those whose drawings still lie beside the runs, in their order."""
+    found = (
+        (place, worst, _jpeg(run.folder / worst.file)) for place, worst in enumerate(run.worst) if worst.file
+    )
+    return [Photo(f"{run.id}-{place}", jpeg, _caption(worst)) for place, worst, jpeg in found if jpeg]
+
+
+def _caption(worst: Worst) -> str:
+    told = [worst.picture]
+    if worst.figure is not None:
+        told.append(f"{number(worst.figure)}")
+    if worst.reference is not None:
+        told.append(f"reference {number(worst.reference)}")
+    return " · ".join(told)
+
+
+def _jpeg(path: Path) -> bytes | None:
+    """None for what is not there or no picture."""
+    if not path.is_file() or path.stat().st_size > MOST_BYTES:
+        return None
+    image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
+    if image is None:
+        return None
+    height, width = image.shape[:2]
+    if width > WIDTH:
+        size = WIDTH, max(1, round(height * WIDTH / width))
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    done, jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+    return jpeg.tobytes() if done else None
