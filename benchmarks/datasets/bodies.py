@@ -135,8 +135,9 @@ def require_3d(dataset: str, *, with_3d: bool) -> None:
 
 def boxes_around(keypoints: Doubles) -> Doubles:
     """(G, 4) boxes around the labelled of (G, J, 2) joints, a tenth larger on every side."""
-    low = np.where(np.isnan(keypoints), np.inf, keypoints).min(axis=1)
-    high = np.where(np.isnan(keypoints), -np.inf, keypoints).max(axis=1)
+    labelled = known(keypoints)[..., None]
+    low = np.where(labelled, keypoints, np.inf).min(axis=1)
+    high = np.where(labelled, keypoints, -np.inf).max(axis=1)
     return grow_boxes(np.concatenate([low, high], axis=1), BOX_MARGIN).astype(np.float64)
 
 

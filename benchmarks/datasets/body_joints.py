@@ -61,11 +61,12 @@ MIDDLES = {
 
 
 def names_of(skeleton: Skeleton) -> tuple[str, ...]:
-    """The joints of a student: DOPE's by the names of COCO-WholeBody where both have the joint."""
-    names = list(skeleton.joints)
-    if skeleton is DOPE:
-        for dope, wholebody in DOPE_TO_WHOLEBODY:
-            names[dope] = WHOLEBODY133.joints[wholebody]
+    """The joints of a student; DOPE's by the names of COCO-WholeBody, "" where that has no such joint."""
+    if skeleton is not DOPE:
+        return skeleton.joints
+    names = [name if name in BODY13 else "" for name in DOPE.joints]
+    for dope, wholebody in DOPE_TO_WHOLEBODY:
+        names[dope] = WHOLEBODY133.joints[wholebody]
     return tuple(names)
 
 

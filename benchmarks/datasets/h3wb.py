@@ -4,13 +4,13 @@ The folder holds `RGBto3D_test_3d.json` (subject S8; its publishers released it 
 
     "0": {"image_path": "S8/…/frame_0000.jpg", "bbox": {"x_min": …, "y_min": …, "x_max": …, "y_max": …},
           "keypoints_3d": {"0": {"x": …, "y": …, "z": …}, … "132": {…}},      mm
-          "keypoints_2d": {"0": {"x": …, "y": …}, … "132": {…}}}              pixels; may be missing
+          "keypoints_2d": {"0": {"x": …, "y": …}, … "132": {…}}}              px; may be missing
 
-and `images/` the pictures. The `.npz` that its publishers have as well is pickled, and is never unpickled here:
-write what is in it as this JSON, in mm.
+and `images/` the pictures. The `.npz` that its publishers have as well is pickled, which is never
+unpickled here: write what is in it as this JSON, in mm.
 
-The protocol is the publishers' `test_leaderboard.py`: MPJPE of the whole body and of its parts with the pelvis
-at the origin, of the face with the nose there, and of each hand with its wrist there.
+The protocol is the publishers' `test_leaderboard.py`: MPJPE of the whole body and of its parts with the
+pelvis at the origin, of the face with the nose there, and of each hand with its wrist there.
 """
 
 from __future__ import annotations

@@ -23,13 +23,14 @@ def read_cells(path: Path, name: str) -> NDArray[np.object_]:
     except ImportError:
         raise WholebodyError("MATLAB files need scipy: pip install 'wholebody[bench]'") from None
     try:
-        content: dict[str, Any] = loadmat(path, variable_names=[name], appendmat=False)
-    except OSError as error:
-        raise SourceError(f"cannot read {path}: {error.strerror or error}; check its name") from None
+        with path.open("rb") as file:
+            content: dict[str, Any] = loadmat(file, variable_names=[name])
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+        raise SourceError(f"cannot read {path}: {error.strerror}; check its name") from None
     except Exception as error:  # what a damaged file is read as raises anything
         raise SourceError(
-            f"{path} is no MATLAB file of version 5 to 7.2, or is damaged ({type(error).__name__}): unpack it "
-            "again"
+            f"{path} is no MATLAB file of version 5 to 7.2, or is damaged ({type(error).__name__}): unpack "
+            "it again"
         ) from None
     cells = content.get(name)
     if not isinstance(cells, np.ndarray) or cells.dtype != object or cells.ndim != 2:

@@ -215,6 +215,6 @@ def _coverage(frames: Mapping[str, list[int]], there: Mapping[str, list[int]]) -
         return len({name.split("/")[0] for name in names})
 
     return (
-        f"Coverage: {len(there)} of {len(frames)} frames ({len(there) / len(frames):.1%}), {scenes(there)} of "
-        f"{scenes(frames)} scenes ({PUBLISHED}). People of frames that are not here are not judged."
+        f"Coverage: {len(there)} of {len(frames)} frames ({len(there) / len(frames):.1%}), {scenes(there)} "
+        f"of {scenes(frames)} scenes ({PUBLISHED}). Frames that are not here are not judged."
     )
