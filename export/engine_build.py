@@ -18,7 +18,7 @@ from wholebody.export.build_plan import GIB, BuildPlan
 from wholebody.export.build_progress import BuildProgress, Progress
 from wholebody.export.precision.holding import hold_fp32
 from wholebody.export.timing_cache import load_timing_cache, save_timing_cache
-from wholebody.runtime.backends.trt import Log
+from wholebody.runtime.backends.trt_engine import Log
 from wholebody.runtime.backends.trt_versions import (
     has,
     network_flags,

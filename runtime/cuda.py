@@ -36,7 +36,8 @@ class Cuda:
     arch    "sm_90"               memory  its size in bytes      driver      the CUDA version of the driver
 
     Raises BackendError where pycuda, the driver or the GPU is missing, where the GPU is out of memory (and
-    can go on) and where a call fails.
+    can go on) and where a call fails. After an error such as an illegal address it is `lost`, with all that
+    was made on it; a new Cuda then begins with a new context.
     """
 
     def __init__(self, device: int = 0) -> None:
@@ -62,6 +63,22 @@ class Cuda:
     def stream(self) -> Any:
         """The pycuda.driver.Stream; its `handle` is the CUstream as an integer."""
         return self._own[-1]
+
+    @property
+    def lost(self) -> bool:
+        """Whether an error has spoilt it, so that it is of no more use."""
+        return self._context.lost
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """The GPU is not started anew meanwhile, so that pinned memory may be written to."""
+        with self._context.held():
+            yield
+
+    def probe(self) -> bool:
+        """Ask the GPU whether it is lost, as others may have met the error."""
+        with self._context.current():
+            return self._context.probe()
 
     # --- turns --------------------------------------------------------------------------------------------
 
@@ -197,9 +214,9 @@ class Cuda:
     def event(self) -> Event:
         """A mark in the stream, at this point."""
         with self.active():
-            mark = self._driver.Event()
-            mark.record(self.stream)
-        return Event(self, mark)
+            mark = Event(self, self._driver.Event())
+            mark.record()
+        return mark
 
     @contextmanager
     def capture(self) -> Iterator[Graph]:
@@ -230,6 +247,11 @@ class Event:
     def __init__(self, cuda: Cuda, mark: Any) -> None:
         self._cuda, self._mark = cuda, [mark]
         weakref.finalize(self, cuda._context.drop, self._mark)
+
+    def record(self) -> None:
+        """Put the mark at this point of the stream instead."""
+        with self._cuda.active():
+            self._mark[0].record(self._cuda.stream)
 
     def synchronize(self) -> None:
         """Wait until all that was asked for before it is done."""

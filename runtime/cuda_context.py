@@ -14,15 +14,21 @@ from typing import Any
 
 from wholebody.runtime.errors import BackendError
 
-__all__ = ["PrimaryContext", "call", "library", "primary_context", "reset"]
+__all__ = ["PrimaryContext", "call", "library", "primary_context"]
 
 NO_GPU = "to run without one, use --backend onnxruntime"
+FORKED = (
+    "CUDA was started before this process was forked and cannot be used in it: start processes with "
+    "multiprocessing's 'spawn', or load the student after the fork"
+)
+PATIENCE = 10  # seconds for other threads' calls on a GPU that fails
 
 
 class PrimaryContext:
     """The context that everybody in this process shares on one GPU; pushed only during a call.
 
-    driver  pycuda.driver          gpu  its Device          lost  whether it was reset
+    driver  pycuda.driver          gpu  its Device
+    lost    whether an error has spoilt it, so that nothing that was made in it can be used any more
     """
 
     def __init__(self, device: int) -> None:
@@ -31,45 +37,83 @@ class PrimaryContext:
         if not 0 <= device < count:
             raise BackendError(f"GPU {device} is not there; allowed are 0 to {count - 1}")
         self.gpu = self.driver.Device(device)
-        self._device, self._process, self.lost = device, os.getpid(), False
+        self.device, self.process, self.lost = device, os.getpid(), False
         self._context = self.gpu.retain_primary_context()
+        self._gone = False  # reset, not only spoilt
+        self._kept: list[Any] = []  # what was dropped between the one and the other
         self._thread = threading.local()
+        self._holders, self._nobody = 0, threading.Condition()
         weakref.finalize(primary_context, self._release)  # at the end, after all that is made in it
 
     @contextmanager
     def current(self) -> Iterator[None]:
         """It is this thread's current context. Errors of the driver become BackendErrors."""
+        with self._pushed():
+            try:
+                yield
+            except self.driver.MemoryError as error:
+                raise BackendError(f"GPU {self.device} is out of memory: {_line(error)}") from error
+            except self.driver.Error as error:
+                raise BackendError(f"GPU {self.device} failed: {_line(error)}{self._after()}") from error
+
+    @contextmanager
+    def _pushed(self) -> Iterator[None]:
         if getattr(self._thread, "inside", False):
             yield
             return
-        self._check()
-        self._context.push()
-        self._thread.inside = True
+        with self.held():
+            self._context.push()
+            self._thread.inside = True
+            try:
+                yield
+            finally:
+                self._thread.inside = False
+                with suppress(self.driver.Error) if self.lost else nullcontext():
+                    self._context.pop()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """It is not reset meanwhile."""
+        with self._nobody:
+            self._check()
+            self._holders += 1
         try:
             yield
-        except self.driver.MemoryError as error:
-            raise BackendError(f"GPU {self._device} is out of memory: {_line(error)}") from error
-        except self.driver.Error as error:
-            raise BackendError(f"GPU {self._device} failed: {_line(error)}") from error
         finally:
-            self._thread.inside = False
-            self._context.pop()
+            with self._nobody:
+                self._holders -= 1
+                self._nobody.notify_all()
 
     def _check(self) -> None:
-        if os.getpid() != self._process:
-            raise BackendError(
-                "CUDA was started before this process was forked and cannot be used in it: start processes "
-                "with multiprocessing's 'spawn', or load the student after the fork"
-            )
+        if os.getpid() != self.process:
+            raise BackendError(FORKED)
         if self.lost:
-            raise BackendError(f"GPU {self._device} was reset after an error: load the student again")
+            raise BackendError(f"GPU {self.device} was reset after an error: load the student again")
+
+    def probe(self) -> bool:
+        """Ask the GPU whether an error has spoilt the context, within `current`.
+
+        An illegal address does, too little memory does not.
+        """
+        try:
+            self.driver.mem_get_info()  # allowed while a graph is captured
+        except self.driver.Error:
+            self.lost = True
+        return self.lost
+
+    def _after(self) -> str:
+        return "; this frame is lost, and with the next one the GPU is started anew" if self.probe() else ""
 
     def drop(self, own: list[Any]) -> None:
         """Let go of pycuda's objects, on whatever thread the last one who held them was.
 
-        A fork's copies are not its own to free, and a reset has freed everything.
+        A fork's copies are not its own to free, and a reset frees everything.
         """
-        if os.getpid() != self._process:
+        if os.getpid() != self.process:
+            return
+        if self.lost and not self._gone:
+            self._kept += own
+            own.clear()
             return
         with nullcontext() if self.lost else self.current():
             while own:
@@ -79,13 +123,22 @@ class PrimaryContext:
                 del thing  # before the context goes
 
     def lose(self) -> None:
-        """Everything that was made in it is gone."""
+        """Reset it, once nobody holds it: everything that was made in it is gone, pinned memory, too."""
+        with self._nobody:
+            self.lost = True
+            if not self._nobody.wait_for(lambda: not self._holders, timeout=PATIENCE):
+                raise BackendError(
+                    f"GPU {self.device} failed and cannot be started anew, as a thread does not come back "
+                    "from it: start the process again"
+                )
         with suppress(self.driver.Error):
             self._release()
-        self.lost = True
+        call("cuDevicePrimaryCtxReset_v2", self.device)
+        self._gone = True
+        self._kept.clear()
 
     def _release(self) -> None:
-        if os.getpid() == self._process and not self.lost:
+        if os.getpid() == self.process and not self._gone:
             self._context.push()
             self._context.detach()  # pycuda would do so too late, as if the context were not the primary one
 
@@ -95,23 +148,20 @@ _making = threading.Lock()
 
 
 def primary_context(device: int) -> PrimaryContext:
-    """The one of GPU number `device`. Raises BackendError where pycuda, the driver or the GPU is missing."""
-    with _making:
-        if device not in _contexts or _contexts[device]._process != os.getpid():
-            _contexts[device] = PrimaryContext(device)
-        return _contexts[device]
+    """The one of GPU number `device`; a new one where an error has spoilt the old one.
 
-
-def reset(device: int = 0) -> None:
-    """Give a GPU a new context after an error that has spoilt its old one, such as an illegal address.
-
-    All that this process has on that GPU is lost, other libraries' too; what is made from now on works.
+    All that this process has on that GPU is lost then, other libraries' too. Raises BackendError where
+    pycuda, the driver or the GPU is missing, and in a process that was forked after CUDA was started.
     """
     with _making:
-        context = _contexts.pop(device, None)
-    if context is not None:
-        context.lose()
-    call("cuDevicePrimaryCtxReset_v2", device)
+        if any(context.process != os.getpid() for context in _contexts.values()):
+            raise BackendError(FORKED)
+        if device in _contexts and _contexts[device].lost:
+            _contexts[device].lose()
+            del _contexts[device]
+        if device not in _contexts:
+            _contexts[device] = PrimaryContext(device)
+        return _contexts[device]
 
 
 def call(function: str, *arguments: Any) -> None:

@@ -123,5 +123,5 @@ def _check_order(shape: Sequence[int], strides: Sequence[float]) -> None:
     """strides: in elements."""
     steps = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
     wrong = any(side > 1 and got != step for side, got, step in zip(shape, strides, steps, strict=True))
-    if wrong and math.prod(shape):
+    if wrong and 0 not in shape:
         raise ValueError(f"a GPU array of shape {tuple(shape)} is not in C order: make it contiguous")

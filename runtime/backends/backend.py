@@ -56,6 +56,10 @@ class GpuBackend(Backend, Protocol):
         """The sizes of a batch to run in, ascending."""
         ...
 
+    def reopen(self) -> None:
+        """Begin anew, with another `cuda`, where the GPU was lost; else do nothing."""
+        ...
+
     def enqueue(self, *inputs: DeviceArray) -> tuple[DeviceArray, ...]:
         """Ask for one run; the answers lie in memory that the next run overwrites."""
         ...

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 MOST_THREADS = 1024  # all of them are started at once, and spin
+# It quantizes weights that a student keeps in floating point, per tensor, where their neighbours are in INT8.
+HARMFUL = ["WeightBiasQuantization"]
 _DTYPES = {
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,
@@ -107,7 +109,9 @@ def _session(path: str | Path, providers: list[str], threads: int | None) -> ort
     options.add_session_config_entry("session.force_spinning_stop", "1")
     options.log_severity_level = 4  # nothing but the end: warnings and errors are ours to give, in one line
     try:
-        session = ort.InferenceSession(os.fspath(path), options, providers=providers)
+        session = ort.InferenceSession(
+            os.fspath(path), options, providers=providers, disabled_optimizers=HARMFUL
+        )
     except Exception as error:  # onnxruntime's own exceptions share no public base
         raise BackendError(f"onnxruntime cannot load {path}: {_one_line(error)}") from error
     session.disable_fallback()  # a failing provider is an error of that call, not a silent change of provider

@@ -10,8 +10,9 @@ it valid: graphs are then for engines of fixed shapes.
 
 from __future__ import annotations
 
-import logging
+import ctypes
 import math
+import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,48 +22,25 @@ import numpy as np
 import tensorrt as trt  # pyright: ignore[reportMissingImports]
 
 from wholebody.runtime.backends.backend import Array, TensorSpec
-from wholebody.runtime.backends.trt_execution import Execution, Growing, part, refit, tensor_spec
+from wholebody.runtime.backends.trt_engine import Log, open_engine
+from wholebody.runtime.backends.trt_execution import Execution, tensor_spec
+from wholebody.runtime.backends.trt_outputs import Growing, part
 from wholebody.runtime.backends.trt_versions import (
     contexts_share_profiles,
     create_shared_context,
     device_memory,
-    has,
 )
 from wholebody.runtime.cuda import Cuda
-from wholebody.runtime.errors import ArtefactError, BackendError
+from wholebody.runtime.errors import BackendError
 from wholebody.runtime.foreign import device_array, is_device_array
 from wholebody.runtime.gpu import DeviceArray
-from wholebody.runtime.plan import Plan, read_plan
 
-__all__ = ["Log", "TensorRT"]
-
-log = logging.getLogger(__name__)
+__all__ = ["TensorRT"]
 
 CONTEXTS = 32  # sets of shapes kept ready; the one unused for longest makes room
 
 Shape = tuple[int, ...]
 Shapes = tuple[Shape, ...]
-
-
-class Log(trt.ILogger):  # type: ignore[misc]  # TensorRT has no types
-    """TensorRT's messages in Python's log, and its last errors: its calls tell only that they failed."""
-
-    def __init__(self) -> None:
-        trt.ILogger.__init__(self)
-        self.errors: list[str] = []
-
-    def log(self, severity: Any, msg: str) -> None:
-        """Called by TensorRT, from any thread."""
-        text = " ".join(msg.split())
-        if severity in (trt.ILogger.Severity.INTERNAL_ERROR, trt.ILogger.Severity.ERROR):
-            self.errors = [*self.errors[-19:], text]
-            log.debug("TensorRT: %s", text)  # what comes of it is raised by whoever called
-        elif severity == trt.ILogger.Severity.WARNING:
-            log.info("TensorRT: %s", text)
-
-    def last(self) -> str:
-        """What went wrong last, in one line."""
-        return self.errors[-1][:300] if self.errors else "TensorRT does not say why"
 
 
 class TensorRT:
@@ -73,9 +51,10 @@ class TensorRT:
     graphs  replay CUDA graphs, which spares most of the time it takes the CPU to start a network; those who
             capture more than the network in a graph of theirs leave it out
 
-    `graph_failure` tells why graphs are not used; None where they are.
+    `graph_failure` tells why graphs are not used; None where they are. `plan` is what its sidecar says.
 
-    Safe to call from any thread; calls take turns. Raises ArtefactError for an engine that is damaged or not
+    Safe to call from any thread; calls take turns. A call that fails loses its frame only: where the GPU was
+    lost, the next one begins anew. Raises ArtefactError for an engine that is damaged or not
     for this GPU or this TensorRT, BackendError where the driver, the GPU or its memory is missing.
     """
 
@@ -84,29 +63,30 @@ class TensorRT:
     def __init__(
         self, engine: str | Path, *, cuda: Cuda | None = None, device: int = 0, graphs: bool = True
     ) -> None:
-        path = Path(engine)
-        self.plan, data = read_plan(path)
         self.cuda = cuda or Cuda(device)  # asks the driver first: without one, trt.Runtime ends the process
         self.name = f"tensorrt:{trt.__version__}"
-        self.graph_failure = None if graphs else "not asked for"
-        self._log = Log()
-        _refuse(path, self.plan, self.cuda)
+        self._path, self._log = Path(engine), Log()
+        self._graphs_failed = None if graphs else "not asked for"
+        self._opening = threading.Lock()
+        self._open()
+
+    def _open(self) -> None:
         with self.cuda.active():
-            self._open(path, data)
+            self._opened = open_engine(self._path, self.cuda, self._log)
+            self.plan, self._engine = self._opened.plan, self._opened.engine
+            self.graph_failure = self._graphs_failed
             self._allocate()
 
-    def _open(self, path: Path, data: bytes) -> None:
-        trt.init_libnvinfer_plugins(self._log, "")
-        self._runtime = trt.Runtime(self._log)
-        if self.plan.version_compatible and has(trt, "code in a plan"):
-            self._runtime.engine_host_code_allowed = True  # the lean runtime that travels in such a plan
-        self._engine = self._runtime.deserialize_cuda_engine(data)
-        if self._engine is None:
-            raise ArtefactError(
-                f"{path}: TensorRT cannot read it ({self._log.last()}): `{self.plan.rebuild(path)}`"
-            )
-        if self.plan.stripped:
-            refit(trt, self._engine, path.with_name(self.plan.onnx), self._log)
+    def reopen(self) -> None:
+        """Begin anew where the GPU was lost to an error such as an illegal address; else do nothing.
+
+        Arrays that were made on `cuda` are gone, and `cuda` is another one. Not to be called in its turn.
+        """
+        with self._opening:
+            if self.cuda.lost:
+                _abandon(self._opened, self._only, *(e.context for e in self._executions.values()))
+                self.cuda = Cuda(self.cuda.device)
+                self._open()
 
     def _allocate(self) -> None:
         """Scratch memory, inputs and outputs as large as the profile allows."""
@@ -123,7 +103,7 @@ class TensorRT:
         self._scratch = self.cuda.empty(max(1, device_memory(trt, engine)), np.uint8)
         self._host: dict[str, Array] = {}
         self._device: dict[str, DeviceArray] = {}
-        self._growing: dict[str, tuple[Growing, _Allocator]] = {}  # TensorRT does not keep them
+        self._growing: dict[str, Growing] = {}  # TensorRT does not keep them
         self._executions: OrderedDict[Shapes, Execution] = OrderedDict()
         self._only: Any = None  # context, where there can be no other
         if not contexts_share_profiles(trt) and self._smallest != self._largest:
@@ -140,6 +120,7 @@ class TensorRT:
         An input may also be on the GPU, as PyTorch's and CuPy's arrays (runtime/foreign.py); it is then used
         where it is. Raises ValueError for one on another GPU or not in C order.
         """
+        self.reopen()
         with self.cuda.active():
             answers = self.enqueue(*self._on_device(inputs))
             hosts = [self._pinned(s, array.shape) for s, array in zip(self.outputs, answers, strict=True)]
@@ -208,7 +189,8 @@ class TensorRT:
             try:
                 return execution.run(inputs, graphs=self.graph_failure is None)
             except BackendError:
-                self._executions.clear()  # the next frame starts afresh
+                if not self.cuda.probe():
+                    self._executions.clear()  # the next frame starts afresh
                 raise
             finally:
                 self.graph_failure = self.graph_failure or execution.graph_failure
@@ -264,11 +246,9 @@ class TensorRT:
         shape = tuple(int(side) for side in context.get_tensor_shape(spec.name))
         if min(shape, default=0) < 0:
             if spec.name not in self._growing:
-                memory = Growing(self.cuda, spec.dtype)
-                self._growing[spec.name] = memory, _Allocator(memory)
-            growing, allocator = self._growing[spec.name]
-            context.set_output_allocator(spec.name, allocator)
-            return growing
+                self._growing[spec.name] = Growing(self.cuda, spec.dtype)
+            context.set_output_allocator(spec.name, self._growing[spec.name])
+            return self._growing[spec.name]
         kept = self._device.get(spec.name)
         if kept is None or kept.size < math.prod(shape):
             kept = self._device[spec.name] = self.cuda.empty(shape, spec.dtype)
@@ -281,32 +261,10 @@ class TensorRT:
         return f"TensorRT({self.plan.onnx!r} on {self.cuda.name}, {self.name})"
 
 
-class _Allocator(trt.IOutputAllocator):  # type: ignore[misc]  # TensorRT has no types
-    """Gives TensorRT the memory for an output whose shape only the run tells."""
-
-    def __init__(self, memory: Growing) -> None:
-        trt.IOutputAllocator.__init__(self)
-        self._memory = memory
-
-    def reallocate_output(self, tensor_name: str, memory: int, size: int, alignment: int) -> int:
-        """Called by TensorRT 8."""
-        return self._memory.reserve(size)
-
-    def reallocate_output_async(
-        self, tensor_name: str, memory: int, size: int, alignment: int, stream: int
-    ) -> int:
-        """Called by TensorRT 10 and newer."""
-        return self._memory.reserve(size)
-
-    def notify_shape(self, tensor_name: str, shape: Any) -> None:
-        """Called once the shape is known, before `execute_async_v3` is back."""
-        self._memory.shape = tuple(int(side) for side in shape)
-
-
-def _refuse(path: Path, plan: Plan, cuda: Cuda) -> None:
-    reason = plan.refusal(tensorrt=trt.__version__, gpu=cuda.name, capability=cuda.capability)
-    if reason:
-        raise ArtefactError(f"{path}: {reason}: `{plan.rebuild(path)}`")
+def _abandon(*things: Any) -> None:
+    """Never let go of what was on a lost GPU: TensorRT would free there what is gone, and may crash."""
+    for thing in things:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
 
 
 def _x(shape: Shape) -> str:

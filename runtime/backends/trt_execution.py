@@ -1,22 +1,20 @@
-"""What a TensorRT engine takes and answers, its weights, and one of its contexts with its CUDA graphs."""
+"""What a TensorRT engine takes and answers, and one of its contexts with its CUDA graphs."""
 
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from wholebody.runtime.backends.backend import TensorSpec
-from wholebody.runtime.backends.trt_versions import require
+from wholebody.runtime.backends.trt_outputs import Growing
 from wholebody.runtime.cuda import Cuda, Graph
-from wholebody.runtime.errors import ArtefactError, BackendError
+from wholebody.runtime.errors import BackendError
 from wholebody.runtime.gpu import DeviceArray
 
-__all__ = ["Execution", "Growing", "part", "refit", "tensor_spec"]
+__all__ = ["Execution", "tensor_spec"]
 
 log = logging.getLogger(__name__)
 
@@ -28,30 +26,6 @@ _DTYPES = {
     "FLOAT": np.float32, "HALF": np.float16, "INT8": np.int8, "INT32": np.int32, "INT64": np.int64,
     "BOOL": np.bool_, "UINT8": np.uint8,
 }  # fmt: skip
-
-
-class Growing:
-    """GPU memory for one output whose size only a run tells; it is kept and grows where it must."""
-
-    def __init__(self, cuda: Cuda, dtype: Any) -> None:
-        self._cuda = cuda
-        self._memory = cuda.empty(1, dtype)
-        self.shape: Shape = (0,)
-
-    def reserve(self, size: int) -> int:
-        """The address of at least `size` bytes; 0 where there is no such memory."""
-        if size > self._memory.nbytes:
-            try:
-                items = -(-size // self._memory.dtype.itemsize)
-                self._memory = self._cuda.empty(items, self._memory.dtype)
-            except Exception as error:  # of any kind: TensorRT calls this, and none may cross C++
-                log.error("%s", error)
-                return 0
-        return self._memory.pointer
-
-    @property
-    def array(self) -> DeviceArray:
-        return part(self._memory, self.shape)
 
 
 class Execution:
@@ -71,7 +45,7 @@ class Execution:
         outputs: dict[str, DeviceArray | Growing],
         failed: Callable[[], BackendError],
     ) -> None:
-        self._context, self._cuda, self._inputs, self._failed = context, cuda, inputs, failed
+        self.context, self._cuda, self._inputs, self._failed = context, cuda, inputs, failed
         self._outputs = outputs
         self._stream = int(cuda.stream.handle)
         self._bound: Shape = ()
@@ -101,12 +75,12 @@ class Execution:
         if pointers == self._bound:
             return
         for name, pointer in zip(self._inputs, pointers, strict=True):
-            if not self._context.set_tensor_address(name, pointer):
+            if not self.context.set_tensor_address(name, pointer):
                 raise self._failed()
         self._bound = pointers
 
     def _execute(self) -> None:
-        if not self._context.execute_async_v3(self._stream):
+        if not self.context.execute_async_v3(self._stream):
             raise self._failed()
 
     def _may_capture(self) -> bool:
@@ -121,35 +95,11 @@ class Execution:
         except BackendError as error:
             self.graph_failure = str(error)
             log.info("CUDA graphs are not used: %s", error)
-            if not self._context.execute_async_v3(self._stream):  # it may meet the capture's error once more
+            if not self.context.execute_async_v3(self._stream):  # it may meet the capture's error once more
                 self._execute()
             return
         self._graphs[pointers] = graph
         graph.launch()
-
-
-def part(memory: DeviceArray, shape: Shape) -> DeviceArray:
-    """The first elements of an array, in another shape."""
-    if math.prod(shape) > memory.size:
-        raise ValueError(f"{memory.size} elements of memory do not hold the shape {shape}")
-    return DeviceArray(memory.pointer, shape, memory.dtype, memory.owner)
-
-
-def refit(trt: Any, engine: Any, onnx: Path, messages: Any) -> None:
-    """Put the weights back into an engine that was built without them.
-
-    messages: the Log of the runner. Raises ArtefactError where the ONNX file is missing or does not fit,
-    BackendError where this TensorRT cannot.
-    """
-    require(trt, "refit from onnx")
-    if not onnx.is_file():
-        raise ArtefactError(
-            f"the engine was built without weights, and {onnx} is not beside it: copy it there"
-        )
-    refitter = trt.Refitter(engine, messages)
-    parser = trt.OnnxParserRefitter(refitter, messages)
-    if not (parser.refit_from_bytes(onnx.read_bytes(), str(onnx)) and refitter.refit_cuda_engine()):
-        raise ArtefactError(f"the weights of {onnx} do not fit the engine: {messages.last()}")
 
 
 def tensor_spec(trt: Any, engine: Any, name: str) -> TensorSpec:

@@ -24,7 +24,7 @@ from wholebody.runtime.people import Floats, People
 from wholebody.runtime.pipelines.assemble import assemble
 from wholebody.runtime.pipelines.checks import check_answers
 from wholebody.runtime.pipelines.dope import DopePose, GroupBy, Selection
-from wholebody.runtime.pipelines.on_gpu import Replay, Stages, Upload, as_picture, check_types
+from wholebody.runtime.pipelines.on_gpu import OnGpu, Replay, Stages, Upload, as_picture, check_types
 from wholebody.runtime.spec import StudentSpec
 
 __all__ = ["GpuDopePose"]
@@ -32,13 +32,14 @@ __all__ = ["GpuDopePose"]
 Answers = Mapping[str, DeviceArray]
 
 
-class GpuDopePose(DopePose):
+class GpuDopePose(OnGpu, DopePose):
     """`people = pose(image)`: a DopePose whose picture, proposals and candidates never leave the GPU.
 
     engine  the loaded student, whose answers are float32
 
-    The people are those of DopePose; times are those on the GPU. Calls from several threads take turns.
-    Raises BackendError where the engine's answers are of another type, and where kernels cannot be compiled.
+    The people are those of DopePose; times are those on the GPU. Calls from several threads take turns. A
+    call that fails loses its frame only. Raises BackendError where the engine's answers are of another type,
+    and where kernels cannot be compiled.
     """
 
     def __init__(
@@ -52,16 +53,19 @@ class GpuDopePose(DopePose):
     ) -> None:
         super().__init__(engine, spec, selection=selection, group_by=group_by, metadata=metadata)
         check_types(engine.outputs, np.float32)
-        self._engine, self._cuda = engine, engine.cuda
         inputs = {tensor.name: tensor for tensor in engine.inputs}
         check_types([inputs["image"]], np.float32, np.float16)
         check_types([inputs["size"]], np.float32)
-        self._upload, self._upload_size = Upload(self._cuda), Upload(self._cuda)
-        self._to_input = GpuPreprocessor(self._cuda, spec.input, inputs["image"].dtype)
-        self._replay = Replay(self._cuda)
-        self._finders: dict[Part, _Finder] = {}
+        self._dtype = inputs["image"].dtype
+        self._begin(engine)
         # Once, so that the first picture does not wait for compilers, or fail for want of one.
         self(np.zeros((spec.input.height, spec.input.width, 3), np.uint8))
+
+    def _open(self) -> None:
+        self._upload, self._upload_size = Upload(self._cuda), Upload(self._cuda)
+        self._to_input = GpuPreprocessor(self._cuda, self.spec.input, self._dtype)
+        self._replay, self._stages = Replay(self._cuda), Stages(self._cuda)
+        self._finders: dict[Part, _Finder] = {}
 
     def __call__(self, image: Any) -> People:
         """Find everyone in a picture: (H, W, 3) uint8 in OpenCV's order of blue, green, red.
@@ -71,7 +75,7 @@ class GpuDopePose(DopePose):
 
         Raises ValueError for another shape, dtype or GPU, BackendError where the backend fails.
         """
-        with self._cuda.active():
+        with self._turn():
             picture = as_picture(image, self._cuda)
             return self._people(picture, letterbox(source_size(picture), self.spec.input))
 
@@ -80,7 +84,8 @@ class GpuDopePose(DopePose):
         on_gpu = picture if isinstance(picture, DeviceArray) else self._upload(picture)
         size = self._upload_size(np.array(box.size, np.float32))
         staged_ms = (time.perf_counter() - began) * 1e3
-        stages = Stages(self._cuda)
+        stages = self._stages
+        stages.begin()
         inputs = {"image": self._to_input(on_gpu, box), "size": size}
         stages.done("preprocess")
         answers = self._engine.enqueue(*(inputs[spec.name] for spec in self._engine.inputs))

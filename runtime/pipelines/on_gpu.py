@@ -3,24 +3,57 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wholebody.runtime.backends.backend import TensorSpec
+from wholebody.runtime.backends.backend import GpuBackend, TensorSpec
 from wholebody.runtime.cuda import Cuda, Event, Graph
 from wholebody.runtime.errors import BackendError
 from wholebody.runtime.foreign import device_array, is_device_array
 from wholebody.runtime.gpu import DeviceArray
 
-__all__ = ["Replay", "Stages", "Upload", "as_picture", "check_types"]
+__all__ = ["OnGpu", "Replay", "Stages", "Upload", "as_picture", "check_types"]
 
 log = logging.getLogger(__name__)
 
 KEPT = 32  # graphs; the one unused for longest makes room
+
+
+class OnGpu:
+    """A pipeline's share of a GPU: what `_open` makes there, made anew after the GPU was lost to an error.
+
+    Then one frame fails, or one a thread, and the next one works.
+    """
+
+    _engine: GpuBackend
+    _cuda: Cuda
+
+    def _open(self) -> None:
+        """Make everything that lies on `self._cuda`."""
+        raise NotImplementedError
+
+    def _begin(self, engine: GpuBackend) -> None:
+        """Work on the GPU of this engine from now on."""
+        self._engine, self._cuda, self._opening = engine, engine.cuda, threading.Lock()
+        self._open()
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """No other thread asks the GPU for anything; everything is there."""
+        with self._opening:
+            if self._cuda.lost:
+                self._engine.reopen()
+                self._cuda = self._engine.cuda
+                self._open()
+        with self._cuda.active():
+            yield
 
 
 class Upload:
@@ -110,20 +143,33 @@ class Replay:
 
 
 class Stages:
-    """How long the GPU takes for each stage of a picture."""
+    """How long the GPU takes for each stage of a picture. Marks are kept for the next one."""
 
     def __init__(self, cuda: Cuda) -> None:
         self._cuda = cuda
-        self._marks: list[tuple[str, Event]] = [("", cuda.event())]
+        self._marks: list[Event] = []
+        self._names: list[str] = []
+
+    def begin(self) -> None:
+        """The first stage begins."""
+        self._names.clear()
+        self._mark(0)
 
     def done(self, stage: str) -> None:
         """All that was asked for since the last mark belongs to this stage; it may come more than once."""
-        self._marks.append((stage, self._cuda.event()))
+        self._names.append(stage)
+        self._mark(len(self._names))
+
+    def _mark(self, number: int) -> None:
+        if number < len(self._marks):
+            self._marks[number].record()
+        else:
+            self._marks.append(self._cuda.event())
 
     def milliseconds(self) -> dict[str, float]:
         """By stage, in the order in which they came; waits for the GPU."""
         times: dict[str, float] = {}
-        for (_, began), (stage, ended) in zip(self._marks, self._marks[1:], strict=False):
+        for stage, (began, ended) in zip(self._names, pairwise(self._marks), strict=False):
             times[stage] = times.get(stage, 0.0) + ended.since(began)
         return times
 

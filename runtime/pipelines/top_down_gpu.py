@@ -24,7 +24,7 @@ from wholebody.runtime.kernels.simcc_gpu import DepthDecoder, SimccDecoder
 from wholebody.runtime.people import Floats, People
 from wholebody.runtime.pipelines.checks import check_answers
 from wholebody.runtime.pipelines.detector import PersonDetector
-from wholebody.runtime.pipelines.on_gpu import Replay, Stages, Upload, as_picture, check_types
+from wholebody.runtime.pipelines.on_gpu import OnGpu, Replay, Stages, Upload, as_picture, check_types
 from wholebody.runtime.pipelines.top_down import TopDownPose, crop_areas
 from wholebody.runtime.spec import TopDownSpec
 
@@ -33,7 +33,7 @@ __all__ = ["GpuTopDownPose"]
 Rows = NDArray[np.intp]
 
 
-class GpuTopDownPose(TopDownPose):
+class GpuTopDownPose(OnGpu, TopDownPose):
     """`people = pose(image)`: a TopDownPose whose crops and keypoints never leave the GPU.
 
     student  the loaded student
@@ -43,8 +43,9 @@ class GpuTopDownPose(TopDownPose):
     be on the GPU already, as an array of PyTorch or CuPy (runtime/foreign.py).
 
     The people are those of TopDownPose; times are those on the GPU. Boxes come from the detector through the
-    CPU, as their number decides what is asked of the student. Calls from several threads take turns. Raises
-    BackendError where kernels cannot be compiled, and for `flip_test`, as crops are not mirrored here.
+    CPU, as their number decides what is asked of the student. Calls from several threads take turns. A call
+    that fails loses its frame only. Raises BackendError where kernels cannot be compiled, and for
+    `flip_test`, as crops are not mirrored here.
     """
 
     def __init__(
@@ -54,21 +55,22 @@ class GpuTopDownPose(TopDownPose):
         if self.flip_test:
             raise BackendError("crops are not mirrored on the GPU: leave out flip_test, or do it in NumPy")
         check_types([*student.inputs, *(student.outputs[i] for i in self._order)], np.float32, np.float16)
-        self._engine, self._cuda, largest = student, student.cuda, student.buckets[-1]
-        self._upload, self._up_affines, self._up_found, self._up_areas = (
-            Upload(self._cuda) for _ in range(4)
-        )
-        self._crops = GpuCropper(self._cuda, spec.input, largest, student.inputs[0].dtype)
-        self._decoder = _Decoder(self._cuda, spec, largest, len(self.skeleton))
-        self._replay = Replay(self._cuda)
-        self._make_room(largest)
+        self._begin(student)
         self._compile()
+
+    def _open(self) -> None:
+        cuda, largest = self._cuda, self._engine.buckets[-1]
+        self._upload, self._up_affines, self._up_found, self._up_areas = (Upload(cuda) for _ in range(4))
+        self._crops = GpuCropper(cuda, self.spec.input, largest, self._engine.inputs[0].dtype)
+        self._decoder = _Decoder(cuda, self.spec, largest, len(self.skeleton))
+        self._replay, self._stages = Replay(cuda), Stages(cuda)
+        self._make_room(largest)
 
     def estimate(self, image_bgr: Any, boxes: Floats, score: Floats) -> tuple[People, Rows]:
         """The people in these boxes, as TopDownPose answers."""
         if len(boxes) == 0:
             return super().estimate(image_bgr, boxes, score)
-        with self._cuda.active():
+        with self._turn():
             began = time.perf_counter()
             if len(boxes) > self._gathered.most:
                 self._make_room(len(boxes))
@@ -120,7 +122,8 @@ class GpuTopDownPose(TopDownPose):
 
     def _run(self, crowd: _Crowd) -> dict[str, float]:
         """Ask for everything, and wait; how long each stage took, in milliseconds."""
-        stages = Stages(self._cuda)
+        stages = self._stages
+        stages.begin()
         for batch in crowd.batches:
             crops = self._crops(crowd.picture, crowd.affines[batch.first : batch.first + batch.size])
             stages.done("preprocess")

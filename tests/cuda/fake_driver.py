@@ -25,6 +25,7 @@ class Driver:
         self.log: list[str] = []
         self.live: set[str] = set()  # what was made and not let go of
         self.pushed = threading.local()
+        self.spoilt = False  # by an illegal address
         driver = self
 
         class Context:
@@ -74,6 +75,12 @@ class Driver:
     def init(self) -> None:
         pass
 
+    def mem_get_info(self) -> tuple[int, int]:
+        self.need("mem_get_info")
+        if self.spoilt:
+            raise Error("cuMemGetInfo failed: an illegal memory access was encountered")
+        return 1 << 19, 1 << 20
+
     def get_driver_version(self) -> int:
         return 12040
 
@@ -120,6 +127,8 @@ class Driver:
 
     def done(self, what: str) -> None:
         self.need(what)
+        if self.spoilt:
+            raise Error(f"{what} failed: an illegal memory access was encountered")
         self.log.append(what)
 
 

@@ -6,6 +6,7 @@ import gc
 import importlib.util
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -161,20 +162,88 @@ def test_a_forked_process(driver: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert any(name.startswith("memory") for name in driver.live), "a fork frees what is not its own"
 
 
-def test_a_reset(driver: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    called: list[Any] = []
-    monkeypatch.setattr(cuda_context, "call", lambda *arguments: called.append(arguments))
+def test_a_fork_cannot_begin_anew(driver: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    Cuda()
+    monkeypatch.setattr(cuda_context.os, "getpid", lambda: -1)
+    with pytest.raises(BackendError, match="before this process was forked"):
+        Cuda()
+
+
+def test_an_error_that_spoils_nothing(driver: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     cuda = Cuda()
-    array = cuda.empty(3, np.float32)
-    cuda_context.reset()
-    assert called == [("cuDevicePrimaryCtxReset_v2", 0)]
-    assert "context" not in driver.live
-    with pytest.raises(BackendError, match="GPU 0 was reset after an error: load the student again"):
-        cuda.fill(array)
-    del array, cuda
+
+    def fail(*arguments: Any) -> None:
+        raise driver.Error("cuMemsetD8Async failed: invalid argument")
+
+    array = cuda.empty(3, np.uint8)
+    with monkeypatch.context() as patch:
+        patch.setattr(driver, "memset_d8_async", fail)
+        with pytest.raises(BackendError, match=r"GPU 0 failed: cuMemsetD8Async failed: invalid argument$"):
+            cuda.fill(array)
+    assert not cuda.lost
+    assert not cuda.probe()
+    cuda.fill(array)
+
+
+def test_errors_are_ours_within_a_turn(driver: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that whoever holds a turn can go on without what failed, as without a graph."""
+    cuda = Cuda()
+    with cuda.active():
+        with pytest.raises(BackendError, match="out of memory"):
+            cuda.empty(2 << 20, np.uint8)
+        cuda.empty(2, np.uint8)
+
+
+def test_a_gpu_that_is_lost(driver: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[Any] = []
+
+    def call(*arguments: Any) -> None:
+        called.append(arguments)
+        driver.spoilt = False
+
+    monkeypatch.setattr(cuda_context, "call", call)
+    cuda, other = Cuda(), Cuda()
+    array, dropped = cuda.empty(3, np.float32), cuda.empty(4, np.float32)
+    driver.spoilt = True
+    with pytest.raises(
+        BackendError, match=r"illegal memory access .*; this frame is lost, and with the next"
+    ):
+        cuda.synchronize()
+    assert driver.depth() == 0
+    assert cuda.lost
+    assert other.lost, "all that is on the GPU is"
+    for work in (partial(cuda.fill, array), other.synchronize, cuda.probe):
+        with pytest.raises(BackendError, match="GPU 0 was reset after an error: load the student again"):
+            work()
+    del dropped  # which no context is there to free
     again = Cuda()
+    assert called == [("cuDevicePrimaryCtxReset_v2", 0)]
+    assert not again.lost
+    assert cuda.lost
+    del array, cuda, other
     again.fill(again.empty(5, np.uint8))
     assert driver.log == ["set 5"]
+
+
+def test_a_lost_gpu_waits_for_other_threads(driver: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    monkeypatch.setattr(cuda_context, "call", lambda *arguments: order.append("reset"))
+    cuda, within, go = Cuda(), threading.Event(), threading.Event()
+
+    def work() -> None:
+        with cuda.active():
+            within.set()
+            go.wait(5)
+            order.append("done")
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert within.wait(5)
+    cuda._context.lost = True
+    threading.Timer(0.05, go.set).start()
+    Cuda()
+    thread.join()
+    assert order == ["done", "reset"]
 
 
 def test_without_pycuda(monkeypatch: pytest.MonkeyPatch) -> None:

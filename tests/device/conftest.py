@@ -42,8 +42,14 @@ class Event:
         self._cuda = cuda
         self.passed: float | None = None
 
-    def since(self, earlier: Event) -> float:
+    def record(self) -> None:
+        self._cuda.submit(lambda: setattr(self, "passed", time.perf_counter()))
+
+    def synchronize(self) -> None:
         self._cuda.synchronize()
+
+    def since(self, earlier: Event) -> float:
+        self.synchronize()
         assert self.passed is not None
         assert earlier.passed is not None
         return (self.passed - earlier.passed) * 1e3
@@ -80,8 +86,9 @@ class EmulatedCuda(tensorrt.fake_cuda.FakeCuda):  # type: ignore[misc]
         return host
 
     def event(self) -> Event:
+        self.allocations += 1
         mark = Event(self)
-        self.submit(lambda: setattr(mark, "passed", time.perf_counter()))
+        mark.record()
         return mark
 
 
@@ -91,6 +98,12 @@ class Device:
     def __init__(self, release: str, kernels: Any) -> None:
         self.cuda = EmulatedCuda(kernels)
         self.fake = tensorrt._fake(release, self.cuda)
+
+    def renewed(self, number: int) -> EmulatedCuda:
+        """The GPU after it was lost: nothing of before is on it."""
+        assert self.cuda.lost
+        self.cuda = self.fake.world.cuda = self.fake.cuda = EmulatedCuda(self.cuda._emulated)
+        return self.cuda
 
     def engine(self, onnx: Path, **options: Any) -> Any:
         """An ONNX file, built and opened."""

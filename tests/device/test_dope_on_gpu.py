@@ -230,6 +230,23 @@ def test_a_failure_loses_one_frame(device: Any, tmp_path: Path) -> None:
         same(pose(picture(seed)), other(picture(seed)))
 
 
+def test_a_gpu_that_is_lost(device: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The frame fails in which an illegal address is met; for the next one everything is made anew."""
+    monkeypatch.setattr(device.fake.runner, "Cuda", device.renewed)
+    onnx_file = student(tmp_path / "crowd.onnx")
+    pose, other = GpuDopePose(device.engine(onnx_file), SPEC), on_cpu(onnx_file)
+    before = device.cuda
+    for seed in range(3):
+        same(pose(picture(seed)), other(picture(seed)))
+    before.spoilt = True
+    with pytest.raises(BackendError, match=r"illegal memory access .* this frame is lost"):
+        pose(picture())
+    for seed in range(3):
+        same(pose(picture(seed)), other(picture(seed)))
+    assert device.cuda is not before
+    assert len(device.cuda.graphs) == 2
+
+
 @pytest.mark.parametrize(
     "image",
     [

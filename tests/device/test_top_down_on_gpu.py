@@ -241,6 +241,25 @@ def test_as_many_people_as_there_are(device: Any, tmp_path: Path) -> None:
         same(pose(image, boxes), other(image, boxes))
 
 
+@pytest.mark.parametrize("met_by", ["the runner", "the network"])
+def test_a_gpu_that_is_lost(
+    device: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, met_by: str
+) -> None:
+    monkeypatch.setattr(device.fake.runner, "Cuda", device.renewed)
+    onnx_file = student(tmp_path / "bars.onnx", SIMCC)
+    pose, other = GpuTopDownPose(device.engine(onnx_file, batch=(1, 2, 4)), SIMCC), on_cpu(onnx_file, SIMCC)
+    for seed, count in enumerate([3, 3, 9]):
+        same(pose(picture(seed), boxes_of(count, seed)), other(picture(seed), boxes_of(count, seed)))
+    device.cuda.spoilt = True
+    device.fake.world.broken = met_by == "the network"
+    with pytest.raises(BackendError, match="this frame is lost"):
+        pose(picture(), boxes_of(2))
+    assert device.cuda.lost
+    device.fake.world.broken = False
+    for seed, count in enumerate([3, 3, 9]):
+        same(pose(picture(seed), boxes_of(count, seed)), other(picture(seed), boxes_of(count, seed)))
+
+
 def test_a_failure_loses_one_frame(device: Any, tmp_path: Path) -> None:
     onnx_file = student(tmp_path / "bars.onnx", SIMCC)
     pose, other = GpuTopDownPose(device.engine(onnx_file), SIMCC), on_cpu(onnx_file, SIMCC)

@@ -18,7 +18,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 HERE = Path(__file__).parent
 OF_TENSORRT = (
-    "wholebody.runtime.backends.trt", "wholebody.export.engine", "wholebody.export.engine_build",
+    "wholebody.runtime.backends.trt_engine", "wholebody.runtime.backends.trt_outputs",
+    "wholebody.runtime.backends.trt_execution", "wholebody.runtime.backends.trt",
+    "wholebody.export.engine", "wholebody.export.engine_build",
 )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -51,13 +52,16 @@ class FakeCuda:
         self.graphs: list[FakeGraph] = []
         self.capturing: FakeGraph | None = None
         self.full = False  # no memory is left
+        self.spoilt = self.lost = False  # by an error that nobody has met yet, or that somebody has
         self.waited: list[int] = []  # for these streams
+        self._running = threading.RLock()
         self._queue: list[Callable[[], None]] = []
 
     # --- what TensorRT's fake asks of it
 
     def submit(self, task: Callable[[], None]) -> None:
         """Put work into the stream, or into the graph that is being captured."""
+        self._check()
         if self.capturing is not None:
             self.capturing.work.append(task)
         else:
@@ -67,19 +71,38 @@ class FakeCuda:
 
     @contextmanager
     def active(self) -> Iterator[None]:
+        self._check()
         yield
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        self._check()
+        yield
+
+    def probe(self) -> bool:
+        self.lost |= self.spoilt
+        return self.lost
+
+    def _check(self) -> None:
+        if self.lost:
+            raise BackendError("GPU 0 was reset after an error: load the student again")
+
     def synchronize(self) -> None:
+        self._check()
+        if self.probe():
+            raise BackendError("GPU 0 failed: an illegal memory access was encountered; this frame is lost")
         if self.capturing is not None:
             raise BackendError("the stream is being captured")
-        queue, self._queue = self._queue, []
-        for task in queue:
-            task()
+        with self._running:
+            queue, self._queue = self._queue, []
+            for task in queue:
+                task()
 
     def wait_for(self, stream: int) -> None:
         self.waited.append(stream)
 
     def empty(self, shape: int | Sequence[int], dtype: DTypeLike) -> DeviceArray:
+        self._check()
         if self.full:
             raise BackendError("GPU 0 is out of memory")
         self.allocations += 1

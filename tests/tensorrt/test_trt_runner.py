@@ -236,6 +236,44 @@ def test_a_failure_loses_one_frame(fake: Any, conv: Path) -> None:
     np.testing.assert_allclose(network(image)[1], expected(conv, image)[1], atol=1e-6)
 
 
+def test_a_gpu_that_is_lost(fake: Any, conv: Path, monkeypatch: Any) -> None:
+    """Two engines on one GPU: one of them meets the error, both begin anew."""
+    made: list[Any] = []
+
+    def renewed(number: int) -> Any:
+        made.append(type(fake.cuda)(number))
+        fake.world.cuda = made[-1]
+        return made[-1]
+
+    monkeypatch.setattr(fake.runner, "Cuda", renewed)
+    network, other = opened(fake, conv), fake.runner.TensorRT(built(fake, conv), cuda=fake.cuda)
+    image = pictures(2)
+    for _ in range(3):
+        other(image)
+        network(image)
+    fake.cuda.spoilt = True
+    with pytest.raises(BackendError, match="this frame is lost"):
+        network(image)
+    for each in (network, other):
+        for _ in range(3):
+            np.testing.assert_allclose(each(image)[1], expected(conv, image)[1], atol=1e-6)
+    assert len(made) == 2, "each has a stream of its own"
+    network.reopen()
+    assert network.cuda is made[0], "nothing is done anew that is well"
+
+
+def test_what_fails_in_a_gpu_that_is_well_is_not_made_anew(fake_of: Any, conv: Path) -> None:
+    fake = fake_of("10")
+    network = opened(fake, conv)
+    cuda, engine = network.cuda, network._engine
+    fake.world.broken = True
+    with pytest.raises(BackendError, match="this frame is lost"):
+        network(pictures(1))
+    fake.world.broken = False
+    network(pictures(1))
+    assert (network.cuda, network._engine) == (cuda, engine)
+
+
 def test_shapes_that_were_not_used_for_long_make_room(fake: Any, conv: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(fake.runner, "CONTEXTS", 3)
     network = opened(fake, conv)
@@ -343,7 +381,8 @@ def test_the_fake_gpu_has_nothing_the_real_one_lacks(fake_of: Any) -> None:
     from wholebody.runtime.cuda import Cuda
 
     fake = fake_of("10")
-    for name in ("active", "wait_for", "empty", "pinned", "copy_in", "copy_out", "synchronize", "capture"):
+    names = "active held probe wait_for empty pinned copy_in copy_out synchronize capture"
+    for name in names.split():
         assert list(inspect.signature(getattr(Cuda, name)).parameters) == list(
             inspect.signature(getattr(type(fake.cuda), name)).parameters
         ), name
