@@ -1,8 +1,8 @@
 """The protocol for whole bodies in space that Human3.6M, MPI-INF-3DHP and SMPLy are judged by here.
 
 A true person is found where half of its labelled joints are near a predicted one's in the picture
-(`metrics.same_person`). Both are moved to have their pelvis, the middle of a student's hips, at the origin.
-Nothing is rescaled or turned, but for PA-MPJPE.
+(`metrics.same_person`). Both are moved to have their pelvis, which a student has between its hips, at the
+origin. Nothing is rescaled or turned, but for PA-MPJPE.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class BodyErrors:
     """The errors of the G true people of a picture.
 
     joints      the names of the J judged
-    errors      (G, J) mm, pelvis at pelvis; NaN where a joint is not labelled or was not predicted
+    errors      (G, J) mm, root at root; NaN where a joint is not labelled or was not predicted
     pa_errors   (G, J) mm after Procrustes alignment
     labelled    (G, J) bool
     found       (G,) bool
@@ -100,8 +100,12 @@ class Bodies:
         return {metric.name: tallied(values[metric.name], cell, cells) for metric in self.metrics}
 
 
-def body_errors(people: People, truth: Truth, joints: Sequence[str], wanted: Sequence[str]) -> BodyErrors:
+def body_errors(
+    people: People, truth: Truth, joints: Sequence[str], wanted: Sequence[str], root: str = "pelvis"
+) -> BodyErrors:
     """Match people with the true ones, whose joints are `joints`; measure those of `wanted` that both have.
+
+    root: the joint that both are moved to have at the origin.
 
     Raises ValueError for people without joints in space.
     """
@@ -113,8 +117,8 @@ def body_errors(people: People, truth: Truth, joints: Sequence[str], wanted: Seq
         arranged(truth.keypoints, joints, judged),
         truth.boxes,
     )
-    predicted = _of_truths(_centred(_in_space(people), have, judged), matched)
-    true = _centred(_in_space(truth), joints, judged)
+    predicted = _of_truths(_centred(_in_space(people), have, judged, root), matched)
+    true = _centred(_in_space(truth), joints, judged, root)
     return BodyErrors(
         joints=judged,
         errors=joint_errors(predicted, true),
@@ -147,9 +151,9 @@ def _in_space(of: People | Truth) -> NDArray[np.floating]:
     return of.keypoints3d
 
 
-def _centred(points: NDArray[np.floating], have: Sequence[str], want: Sequence[str]) -> Doubles:
-    """(N, J, 3) the wanted joints, the pelvis at the origin."""
-    return arranged(points, have, want) - arranged(points, have, ("pelvis",))
+def _centred(points: NDArray[np.floating], have: Sequence[str], want: Sequence[str], root: str) -> Doubles:
+    """(N, J, 3) the wanted joints, the root at the origin."""
+    return arranged(points, have, want) - arranged(points, have, (root,))
 
 
 def _of_truths(predicted: Doubles, matched: NDArray[np.intp]) -> Doubles:

@@ -55,6 +55,7 @@ H36M17 = (
 )  # fmt: skip
 
 MIDDLES = {
+    "mid_hip": ("right_hip", "left_hip"),
     "pelvis": ("right_hip", "left_hip"),
     "neck": ("right_shoulder", "left_shoulder"),
 }

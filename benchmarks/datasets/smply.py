@@ -94,7 +94,7 @@ class Smply:
         require_joints(skeleton, LIMBS12, self.name)
 
     def tally(self, people: People, picture: Picture) -> Tally:
-        judged = body_errors(people, picture.truth, self.joints, BODY13)
+        judged = body_errors(people, picture.truth, self.joints, BODY13, root="mid_hip")
         limbs = [joint for joint, name in enumerate(judged.joints) if name in LIMBS12]
         head = [joint for joint, name in enumerate(judged.joints) if name not in LIMBS12]
         right = within(judged.errors, judged.labelled)[:, limbs]
