@@ -28,17 +28,20 @@ NOTES = (
 SEQUENCE = re.compile(r"S\d+_(?P<action>[A-Za-z]+)(_\d+)?\.\d+_\d+")  # S9_Directions_1.54138969_000001
 
 
-def read_h36m(folder: Path) -> Bodies:
-    """The test pictures; a group is an action, and figures are means over actions. Raises SourceError."""
-    annotations = next(iter(require_files(folder, "h36m").values()))[0]
-    pictures = posed_pictures(folder, "h36m", annotations, len(H36M17), _action)
+def read_h36m(folder: Path, *, annotations: Path | None = None) -> Bodies:
+    """The test pictures, or those of other annotations. Raises SourceError.
+
+    A group is an action; figures are means over actions.
+    """
+    path = annotations or next(iter(require_files(folder, "h36m").values()))[0]
+    pictures = posed_pictures(folder, "h36m", path, len(H36M17), _action)
     actions = sorted({picture.group for picture in pictures})
     return Bodies(
         name="h36m",
-        sha256=digest(annotations),
+        sha256=digest(path),
         pictures=pictures,
         metrics=(MPJPE, PA_MPJPE, PCK3D, AUC, FOUND),
-        notes=f"{annotations.relative_to(folder)}, mean over {len(actions)} actions. {NOTES}",
+        notes=f"{path.parent.name}/{path.name}, mean over {len(actions)} actions. {NOTES}",
         joints=H36M17,
         judged=BODY13,
         cells={action: cell for cell, action in enumerate(actions)},

@@ -103,16 +103,16 @@ class H3wb:
         return {metric.name: tallied(values[metric.name]) for metric in self.metrics}
 
 
-def read_h3wb(folder: Path) -> H3wb:
-    """The test pictures; a group is a subject. Raises SourceError."""
-    annotations = next(iter(require_files(folder, "h3wb").values()))[0]
-    samples = _samples(annotations)
-    paths = find_pictures(folder, "h3wb", [sample.image for sample in samples], ("images",))
+def read_h3wb(folder: Path, *, annotations: Path | None = None) -> H3wb:
+    """The test pictures, or those of other annotations; a group is a subject. Raises SourceError."""
+    path = annotations or next(iter(require_files(folder, "h3wb").values()))[0]
+    samples = _samples(path)
+    images = find_pictures(folder, "h3wb", [sample.image for sample in samples], ("images", ""))
     pictures = tuple(
-        Picture(sample.image, path, sample.truth, Path(sample.image).parts[0])
-        for sample, path in zip(samples, paths, strict=True)
+        Picture(sample.image, image, sample.truth, Path(sample.image).parts[0])
+        for sample, image in zip(samples, images, strict=True)
     )
-    return H3wb(digest(annotations), pictures)
+    return H3wb(digest(path), pictures)
 
 
 # --- judging: the 133 joints of the true people, (G, 133, 3) metres -----------------------------------------

@@ -26,15 +26,13 @@ NOTES = (
 )
 
 
-def read_mpi_inf_3dhp(folder: Path) -> Bodies:
-    """The test pictures; a group is a sequence, TS1 to TS6, and figures are of all. Raises SourceError."""
-    annotations = next(iter(require_files(folder, "mpi-inf-3dhp").values()))[0]
+def read_mpi_inf_3dhp(folder: Path, *, annotations: Path | None = None) -> Bodies:
+    """The test pictures, or those of other annotations; a group is a sequence. Raises SourceError."""
+    path = annotations or next(iter(require_files(folder, "mpi-inf-3dhp").values()))[0]
     return Bodies(
         name="mpi-inf-3dhp",
-        sha256=digest(annotations),
-        pictures=posed_pictures(
-            folder, "mpi-inf-3dhp", annotations, len(MPI17), lambda name: name.split("_")[0]
-        ),
+        sha256=digest(path),
+        pictures=posed_pictures(folder, "mpi-inf-3dhp", path, len(MPI17), lambda name: name.split("_")[0]),
         metrics=(PCK3D, AUC, MPJPE, PA_MPJPE, FOUND),
         notes=NOTES,
         joints=MPI17,

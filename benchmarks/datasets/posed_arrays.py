@@ -27,9 +27,9 @@ __all__ = ["posed_pictures"]
 def posed_pictures(
     folder: Path, dataset: str, annotations: Path, joints: int, group: Callable[[str], str]
 ) -> tuple[Picture, ...]:
-    """One picture, which lies in `images`, with its person a row; `group` is told by the picture's name.
+    """One picture with its person a row; pictures lie in `images`, or in the folder itself.
 
-    Raises SourceError.
+    group: what a picture's name tells of its group. Raises SourceError.
     """
     columns = {
         "imgname": Column("text"),
@@ -40,7 +40,7 @@ def posed_pictures(
     names = [str(name) for name in arrays["imgname"]]
     flat, solid = arrays["part"].astype(np.float64), arrays["S"].astype(np.float64)
     boxes = boxes_around(flat[..., :2])
-    paths = find_pictures(folder, dataset, names, ("images",))
+    paths = find_pictures(folder, dataset, names, ("images", ""))
     return tuple(
         Picture(
             name,

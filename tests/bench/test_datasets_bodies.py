@@ -115,6 +115,12 @@ def dataset(request: pytest.FixtureRequest, shared: Path, tmp_path: Path) -> Bod
     return read
 
 
+def test_other_annotations(shared: Path) -> None:
+    folder = shared / "data" / "annotated" / "mpi_inf_3dhp"
+    dataset = reader("mpi-inf-3dhp")(folder, annotations=folder / "test_3dhp_train.npz")
+    assert [picture.group for picture in dataset.pictures] == ["S4", "S8"]
+
+
 def test_real_samples(dataset: Bodies) -> None:
     actions = ["Directions", "SittingDown", "Greeting", "WalkDog"]
     groups = {"h36m": actions, "mpi-inf-3dhp": ["TS1", "TS2"]}[dataset.name]
