@@ -49,9 +49,9 @@ PUBLISHED = "its publishers name 24,428 frames of 567 scenes"
 SUBSETS = ("clear", "truncated", "occluded")
 
 METRICS = (
+    Metric("pck3d_limbs", "PCK3D 150 mm, limbs", "share", "higher"),
     MPJPE,
     PA_MPJPE,
-    Metric("pck3d_limbs", "PCK3D 150 mm, limbs", "share", "higher"),
     Metric("head_error", "error of the head's top", "mm", "lower"),
     FOUND,
     *(Metric(f"mpjpe_{subset}", f"MPJPE, {subset} people", "mm", "lower") for subset in SUBSETS),
@@ -67,9 +67,9 @@ NOTES = (
     "the file. MPJPE and PA-MPJPE are over 13 joints (12 for a student without the head's top), both "
     "poses centred between the hips, of the people found; PCK3D is over the 12 joints of the limbs and "
     "counts those of people that were not found as wrong. The head's top has its own figure, since what "
-    "it means differs. Clear people are neither truncated nor occluded; one may be both. A student of "
-    "keypoints cannot be scored on SMPL's vertices (PVE), shape or joint angles, nor on hands and faces, "
-    "which the fits do not have."
+    "it means differs. Clear people are neither truncated nor occluded; a person can be both. A student "
+    "of keypoints cannot be scored on SMPL's vertices (PVE), shape or joint angles, nor on hands and "
+    "faces, which the fits do not have."
 )
 
 
