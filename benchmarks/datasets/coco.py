@@ -8,6 +8,7 @@ as v, and everything above 0 is labelled. Coordinates are taken as they stand.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,23 +18,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from wholebody.benchmarks.datasets.dataset import Picture, Truth
+from wholebody.benchmarks.datasets.registry import require_files, source
 from wholebody.benchmarks.metrics.coco_ap import TruePeople
 from wholebody.runtime.errors import SourceError
 from wholebody.runtime.skeletons import COCO17, WHOLEBODY133, Skeleton
 
-__all__ = ["CocoDataset", "CocoPicture", "read_coco"]
+__all__ = ["CocoDataset", "CocoPicture", "read_coco", "read_coco_folder"]
 
 Entries = Mapping[str, Any]
 WHOLEBODY_FIELDS = ("foot_kpts", "face_kpts", "lefthand_kpts", "righthand_kpts")  # after `keypoints`
 FIELD_LENGTHS = {"keypoints": 17, "foot_kpts": 6, "face_kpts": 68, "lefthand_kpts": 21, "righthand_kpts": 21}
 
 
-@dataclass(frozen=True, eq=False)
-class CocoPicture:
-    """One photograph and the people marked in it."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class CocoPicture(Picture):
+    """One photograph and everybody marked in it; `truth` holds those with a labelled keypoint."""
 
     id: int
-    path: Path
     width: int
     height: int
     people: TruePeople
@@ -41,39 +43,74 @@ class CocoPicture:
 
 @dataclass(frozen=True, eq=False)
 class CocoDataset:
-    """The photographs of one annotation file; `skeleton` is COCO17 or WHOLEBODY133."""
+    """The photographs of one annotation file; `skeleton` is COCO17 or WHOLEBODY133; sha256 is the file's."""
 
     annotations: Path
+    sha256: str
     skeleton: Skeleton
     pictures: tuple[CocoPicture, ...]
 
 
-def read_coco(annotations: Path, images: Path) -> CocoDataset:
+def read_coco_folder(folder: Path, name: str) -> CocoDataset:
+    """Read a folder as it is published: `annotations` and `val2017`. name: "coco" or "coco-wholebody".
+
+    Raises SourceError as `read_coco` does, and where something is missing.
+    """
+    (annotations, *_), _ = require_files(folder, name).values()
+    return read_coco(annotations, folder / source(name).files[1], wholebody=name == "coco-wholebody")
+
+
+def read_coco(annotations: Path, images: Path, *, wholebody: bool = False) -> CocoDataset:
     """Read an annotation file; `images` is the folder of its photographs, which are not opened yet.
 
-    Raises SourceError where the file is not COCO keypoints or COCO-WholeBody, or a photograph is missing.
+    Raises SourceError where the file is not COCO keypoints or COCO-WholeBody (or just the former, with
+    `wholebody`), or photographs are missing.
     """
-    data = _json(annotations)
+    content = _bytes(annotations)
     try:
-        return _dataset(data, annotations, images)
+        dataset = _dataset(
+            _json(content, annotations), annotations, images, hashlib.sha256(content).hexdigest()
+        )
     except Malformed as fault:
         raise SourceError(f"{annotations}: {fault}; it must be COCO keypoints or COCO-WholeBody") from None
+    if wholebody and dataset.skeleton is not WHOLEBODY133:
+        raise SourceError(
+            f"{annotations} has the 17 keypoints of COCO alone: use --dataset coco, or the file of "
+            f"COCO-WholeBody, from {source('coco-wholebody').url}"
+        )
+    _require_photographs(dataset, images)
+    return dataset
+
+
+def _require_photographs(dataset: CocoDataset, folder: Path) -> None:
+    missing = [picture.name for picture in dataset.pictures if not picture.path.is_file()]
+    if missing:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise SourceError(
+            f"{folder} lacks {', '.join(missing[:3])}{more} of the {len(dataset.pictures)} photographs that "
+            f"{dataset.annotations.name} names: give their folder, or get them at {source('coco').url}"
+        )
 
 
 class Malformed(Exception):
     """What is wrong with an annotation file, and where in it."""
 
 
-def _json(path: Path) -> Any:
+def _bytes(path: Path) -> bytes:
     try:
-        return json.loads(path.read_bytes())
+        return path.read_bytes()
     except OSError as error:
         raise SourceError(f"cannot read {path}: {error.strerror}; check its name") from None
+
+
+def _json(content: bytes, path: Path) -> Any:
+    try:
+        return json.loads(content)
     except (ValueError, RecursionError):
         raise SourceError(f"{path} is no JSON file, or is cut short; download it again") from None
 
 
-def _dataset(data: Any, path: Path, folder: Path) -> CocoDataset:
+def _dataset(data: Any, path: Path, folder: Path, sha256: str) -> CocoDataset:
     pictures = {}
     for where, entry in _objects(data, "images"):
         picture = _whole_number(entry, "id", where)
@@ -93,6 +130,7 @@ def _dataset(data: Any, path: Path, folder: Path) -> CocoDataset:
         people[picture].append(_person(entry, where, skeleton))
     return CocoDataset(
         path,
+        sha256,
         skeleton,
         tuple(_picture(e, w, folder, people[picture], skeleton) for picture, (w, e) in pictures.items()),
     )
@@ -132,31 +170,37 @@ def _picture(
     entry: Entries, where: str, folder: Path, people: Sequence[_Person], skeleton: Skeleton
 ) -> CocoPicture:
     keypoints = np.array([p.keypoints for p in people], np.float32).reshape(-1, len(skeleton), 3)
+    marked = TruePeople(
+        boxes=np.array([p.box for p in people], np.float32).reshape(-1, 4),
+        area=np.array([p.area for p in people], np.float32),
+        crowd=np.array([p.crowd for p in people], np.bool_),
+        keypoints=keypoints[..., :2],
+        labelled=keypoints[..., 2] > 0,
+    )
+    name = _file_name(entry, where)
     return CocoPicture(
+        name=name,
+        path=folder / name,
+        truth=_truth(marked),
         id=_whole_number(entry, "id", where),
-        path=_file(entry, where, folder),
         width=_whole_number(entry, "width", where),
         height=_whole_number(entry, "height", where),
-        people=TruePeople(
-            boxes=np.array([p.box for p in people], np.float32).reshape(-1, 4),
-            area=np.array([p.area for p in people], np.float32),
-            crowd=np.array([p.crowd for p in people], np.bool_),
-            keypoints=keypoints[..., :2],
-            labelled=keypoints[..., 2] > 0,
-        ),
+        people=marked,
     )
 
 
-def _file(entry: Entries, where: str, folder: Path) -> Path:
+def _truth(marked: TruePeople) -> Truth:
+    judged = marked.judged()
+    labelled = marked.labelled[judged]
+    keypoints = np.where(labelled[..., None], marked.keypoints[judged], np.nan).astype(np.float64)
+    return Truth(keypoints, None, labelled, marked.boxes[judged].astype(np.float64))
+
+
+def _file_name(entry: Entries, where: str) -> str:
     name = entry.get("file_name")
     if not isinstance(name, str) or not name or ".." in PurePosixPath(name).parts or Path(name).is_absolute():
         raise Malformed(f"{where}: file_name is {name!r}, no name inside a folder")
-    path = folder / name
-    if not path.is_file():
-        raise SourceError(
-            f"{path} is missing, which the annotations name: give the folder of the photographs"
-        )
-    return path
+    return name
 
 
 def _objects(data: Any, name: str) -> list[tuple[str, Entries]]:

@@ -29,7 +29,7 @@ def rank_people(
     which then counts neither way, a crowd any number of times. Of equally good truths the last is taken.
     """
     predicted = found.keypoints[:, joints]
-    some = np.flatnonzero(np.isfinite(predicted).all(axis=2).any(axis=1))
+    some = np.flatnonzero(np.asarray(np.isfinite(predicted).all(axis=2)).any(axis=1))
     best = some[np.argsort(-found.score[some], kind="stable")][:MOST]
     judged = truth.judged(joints)
     alike = _likeness(truth, predicted[best], np.asarray(sigmas)[joints], joints)
@@ -55,7 +55,7 @@ def _match(alike: Doubles, judged: Bools, crowd: Bools) -> tuple[Bools, Bools]:
 
 def _take(free: Bools, fits: Bools, likeness: Doubles) -> Bools:
     """(T,) whether a truth of (T, G) fits; the one most alike, the last of several, is no longer free."""
-    taken = fits.any(axis=1)
+    taken = np.asarray(fits.any(axis=1))
     if taken.any():
         last = fits.shape[1] - 1 - np.where(fits, likeness, -1)[:, ::-1].argmax(axis=1)
         free[np.flatnonzero(taken), last[taken]] = False

@@ -148,7 +148,7 @@ def test_what_is_missing(write: Callable[[Any], Path], tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"cannot read .*none\.json: No such file"):
         read_coco(tmp_path / "none.json", tmp_path)
     with pytest.raises(
-        SourceError, match=r"two\.jpg is missing, which the annotations name: give the folder"
+        SourceError, match=r"lacks two\.jpg of the 1 photographs that coco\.json names: give their folder"
     ):
         read_coco(write(change("images.0.file_name", "two.jpg")), tmp_path)
 

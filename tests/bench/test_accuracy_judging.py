@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from wholebody.benchmarks.metrics.judging import Judgement, PartPredictions, judge, part_predictions
-from wholebody.benchmarks.metrics.summary import summarise
+from wholebody.benchmarks.metrics.part_tally import part_metrics, part_ranking, part_tally
+from wholebody.benchmarks.metrics.ranking import ranked_figures
 from wholebody.benchmarks.synthetic.truth import PartTruth
 from wholebody.runtime.people import People
 from wholebody.runtime.skeletons import DOPE
@@ -53,7 +54,25 @@ def both(a: PartPredictions, b: PartPredictions) -> PartPredictions:
 
 
 def metrics(part: str, *judgements: Judgement) -> dict[str, float]:
-    return summarise(part, judgements).metrics
+    """All pictures' figures by name; NaN where there is nothing to measure."""
+    pooled = cells(part, *judgements).items()
+    figures = {name: total / count if count else math.nan for name, (total, count) in pooled}
+    if part == "body":
+        ranked = ranked_figures([part_ranking(j) for j in judgements], np.ones((1, len(judgements))))
+        figures |= {name: float(value[0]) for name, value in ranked.items()}
+    return figures
+
+
+def cells(part: str, *judgements: Judgement) -> dict[str, tuple[float, float]]:
+    """Sum and count by name."""
+    tallies = [part_tally(part, judgement) for judgement in judgements]
+    return {
+        name.removeprefix(f"{part}/"): (
+            sum(float(tally[name][0].sum()) for tally in tallies),
+            sum(float(tally[name][1].sum()) for tally in tallies),
+        )
+        for name in tallies[0]
+    }
 
 
 # --- nobody -------------------------------------------------------------------------------------------------
@@ -62,18 +81,16 @@ def metrics(part: str, *judgements: Judgement) -> dict[str, float]:
 @pytest.mark.parametrize("part", PARTS)
 def test_nobody_there_and_nobody_found(part: str) -> None:
     nobody = truths(part)
-    summary = summarise(part, [judge(part, predictions(nobody), nobody)])
-    assert (summary.truths, summary.predictions, summary.found) == (0, 0, 0)
-    assert all(math.isnan(value) for value in summary.metrics.values())
-    assert [size.truths for size in summary.by_size] == [0, 0, 0]
+    figures = metrics(part, judge(part, predictions(nobody), nobody))
+    assert all(math.isnan(value) for value in figures.values())
+    assert {metric.name.removeprefix(f"{part}/") for metric in part_metrics(part)} <= set(figures)
 
 
 @pytest.mark.parametrize("part", PARTS)
 def test_nobody_found(part: str) -> None:
-    result = summarise(part, [judge(part, predictions(truths(part)), truths(part, (0, 0)))])
-    assert result.metrics["recall"] == 0
-    assert math.isnan(result.metrics["precision"])
-    assert result.metrics.get("ap_50", 0) == 0
+    result = metrics(part, judge(part, predictions(truths(part)), truths(part, (0, 0))))
+    assert (result["recall"], result["f1"], result.get("ap_50", 0)) == (0, 0, 0)
+    assert math.isnan(result["precision"])
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -110,8 +127,8 @@ def test_bodies_need_half_an_oks() -> None:
 def test_average_precision_falls_with_the_distance() -> None:
     truth = truths("body", (0, 0))
     near, far = (metrics("body", judge("body", predictions(truth, shift=s), truth)) for s in (0, 12))
-    assert near["ap_50"] == near["ap_50_95"] == far["ap_50"] == 1
-    assert far["ap_50_95"] == pytest.approx(0.6)  # OKS 0.75 and more of the ten thresholds fails
+    assert near["ap_50"] == near["ap"] == far["ap_50"] == 1
+    assert far["ap"] == pytest.approx(0.6)  # OKS 0.75 and more of the ten thresholds fails
 
 
 def test_hidden_joints_do_not_count_in_the_picture() -> None:
@@ -139,17 +156,14 @@ def test_the_second_of_two_predictions_is_wrong(part: str) -> None:
 def test_predictions_on_ignored_people_do_not_count(part: str) -> None:
     truth = replace(truths(part, (0, 0), (500, 0)), ignore=np.array([False, True]))
     found = predictions(truths(part, (0, 0), (540, 0), (560, 0), (2000, 0)))  # IoU 0.43, then 0.25, then 0
-    result = summarise(part, [judge(part, found, truth)])
-    assert (result.truths, result.ignored_truths) == (1, 1)
-    assert (result.predictions, result.ignored_predictions) == (3, 1)
-    assert result.metrics["recall"] == 1
-    assert result.metrics["precision"] == pytest.approx(1 / 3)
+    result = cells(part, judge(part, found, truth))
+    assert (result["recall"], result["precision"], result["f1"]) == ((1, 1), (1, 3), (2, 4))
 
 
 def test_a_match_counts_even_over_ignored_people() -> None:
     truth = replace(truths("body", (0, 0), (2, 0)), ignore=np.array([False, True]))
-    result = summarise("body", [judge("body", predictions(truths("body", (0, 0))), truth)])
-    assert (result.found, result.predictions, result.ignored_predictions) == (1, 1, 0)
+    result = cells("body", judge("body", predictions(truths("body", (0, 0))), truth))
+    assert result["precision"] == (1, 1)
 
 
 # --- sides --------------------------------------------------------------------------------------------------
@@ -157,7 +171,7 @@ def test_a_match_counts_even_over_ignored_people() -> None:
 
 def test_a_hand_of_the_wrong_side_is_not_found() -> None:
     judgement = judge("hand", predictions(truths("hand", (0, 0), group=LEFT)), truths("hand", (0, 0)))
-    assert metrics("hand", judgement)["side_accuracy"] == 0
+    assert metrics("hand", judgement)["side"] == 0
     assert metrics("hand", judgement)["recall"] == 0
     assert metrics("hand", judgement)["precision"] == 0
 
@@ -166,13 +180,13 @@ def test_a_hand_found_on_its_side_hides_the_other_answer() -> None:
     truth = truths("hand", (0, 0))
     found = both(predictions(truth), predictions(replace(truth, group=np.array([LEFT])), score=2))
     result = metrics("hand", judge("hand", found, truth))
-    assert (result["recall"], result["precision"], result["side_accuracy"]) == (1, 0.5, 1)
+    assert (result["recall"], result["precision"], result["side"]) == (1, 0.5, 1)
 
 
 def test_side_accuracy_by_hand() -> None:
     truth = truths("hand", (0, 0), (200, 0), (400, 0), (600, 0))
     found = predictions(replace(truth, group=np.array([RIGHT, LEFT, RIGHT, RIGHT])))
-    assert metrics("hand", judge("hand", found, truth))["side_accuracy"] == 0.75
+    assert metrics("hand", judge("hand", found, truth))["side"] == 0.75
 
 
 # --- from people --------------------------------------------------------------------------------------------
@@ -221,8 +235,8 @@ def test_bodies_in_space_are_in_the_cameras_axes() -> None:
     truth = truths("body", (0, 0))
     found = replace(predictions(truth), pose3d=truth.pose3d * TURN + 5)
     result = metrics("body", judge("body", found, truth))
-    assert result["mpjpe_mm"] == pytest.approx(0, abs=1e-3)
-    assert result["pck3d_150mm"] == 1
+    assert result["mpjpe"] == pytest.approx(0, abs=1e-3)
+    assert result["pck3d"] == 1
     assert result["pck"] == 1
 
 
@@ -231,7 +245,7 @@ def test_bodies_are_centred_between_the_hips() -> None:
     found = replace(predictions(truth), pose3d=truth.pose3d * TURN)
     found.pose3d[0, [4, 5], 2] += 0.3
     # seen from the hips the eleven others have moved
-    assert metrics("body", judge("body", found, truth))["mpjpe_mm"] == pytest.approx(300 * 11 / 13, rel=1e-4)
+    assert metrics("body", judge("body", found, truth))["mpjpe"] == pytest.approx(300 * 11 / 13, rel=1e-4)
 
 
 def test_hands_are_centred_at_their_mean() -> None:
@@ -239,7 +253,7 @@ def test_hands_are_centred_at_their_mean() -> None:
     found = replace(predictions(truth), pose3d=truth.pose3d.copy())
     found.pose3d[0, 0, 2] += 0.21
     # the mean moves by 10 mm: one joint is 200 mm off, twenty are 10
-    assert metrics("hand", judge("hand", found, truth))["mpjpe_mm"] == pytest.approx(400 / 21, rel=1e-4)
+    assert metrics("hand", judge("hand", found, truth))["mpjpe"] == pytest.approx(400 / 21, rel=1e-4)
 
 
 def test_recall_by_size() -> None:
@@ -247,7 +261,26 @@ def test_recall_by_size() -> None:
     columns = ((getattr(small, f.name), getattr(large, f.name)) for f in fields(PartTruth))
     truth = PartTruth(*map(np.concatenate, columns))
     found = predictions(truths("hand", (0, 0), side=23.9))
-    bins = summarise("hand", [judge("hand", found, truth)]).by_size
-    assert [(b.name, b.low, b.high, b.truths, b.found) for b in bins] == [
-        ("small", 0, 24, 2, 1), ("medium", 24, 48, 0, 0), ("large", 48, None, 1, 0),
-    ]  # fmt: skip
+    result = cells("hand", judge("hand", found, truth))
+    assert [result[f"recall_{size}"] for size in ("small", "medium", "large")] == [(1, 2), (0, 0), (0, 1)]
+
+
+# --- no numbers ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_pose_that_is_no_number_is_missed(part: str) -> None:
+    truth = truths(part, (0, 0))
+    found = predictions(truth)
+    found.pose2d[:], found.pose3d[:], found.boxes[:] = np.nan, np.nan, np.nan
+    result = metrics(part, judge(part, found, truth))
+    assert (result["recall"], result["precision"]) == (0, 0)
+
+
+def test_a_joint_that_is_no_number_is_wrong() -> None:
+    truth = truths("body", (0, 0))
+    found = replace(predictions(truth), pose3d=truth.pose3d * TURN)
+    found.pose2d[0, 12], found.pose3d[0, 12] = np.nan, np.nan
+    result = metrics("body", judge("body", found, truth))
+    assert (result["recall"], result["pck"], result["pck3d"]) == pytest.approx((1, 12 / 13, 12 / 13))
+    assert math.isnan(result["mpjpe"])
