@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from wholebody.benchmarks.datasets.annotation_json import digest, find_pictures
@@ -26,7 +27,7 @@ YAWS = ("yaw 0 to 30", "yaw 30 to 60", "yaw 60 to 90")  # degrees; 30 and 60 are
 class Aflw2000(FaceDataset):
     """Mean error over √(w·h) of the box around the landmarks, as mean of three bins of yaw (3DDFA)."""
 
-    @property
+    @cached_property
     def groups(self) -> tuple[str, ...]:
         return YAWS
 

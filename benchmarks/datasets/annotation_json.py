@@ -99,7 +99,10 @@ def _bytes(path: Path) -> bytes:
 
 
 def annotated_images(path: Path) -> Iterator[tuple[Entry, list[Entry]]]:
-    """Each image of a file laid out as COCO's, with what is annotated in it. Raises SourceError."""
+    """Each image of a file laid out as COCO's, with what is annotated in it, crowds left out.
+
+    Raises SourceError.
+    """
     data = read_json(path)
     images = _objects(data, "images", path)
     annotations: dict[Any, list[Entry]] = {image.get("id"): [] for image in images}
@@ -107,7 +110,8 @@ def annotated_images(path: Path) -> Iterator[tuple[Entry, list[Entry]]]:
         image = annotation.get("image_id")
         if not isinstance(image, (int, str)) or image not in annotations:
             raise Malformed(f"{path}: an annotation is of image {image!r:.40}, which is not among the images")
-        annotations[image].append(annotation)
+        if annotation.get("iscrowd") != 1:
+            annotations[image].append(annotation)
     for image in images:
         yield image, annotations[image.get("id")]
 

@@ -48,6 +48,11 @@ class Pairs:
     found: Mask
 
     @property
+    def judged(self) -> Mask:
+        """(G,) bool: whether anything of it is labelled."""
+        return np.asarray(labelled(self.truth.keypoints).any(axis=1))
+
+    @property
     def pixels(self) -> Doubles:
         """(G, K) pixels between found and true joints: infinite where missed, NaN where not labelled."""
         return distances(self.keypoints, self.truth.keypoints)

@@ -16,7 +16,7 @@ from wholebody.benchmarks.metrics.joint_tallies import Cells, by_joint, found_al
 from wholebody.benchmarks.metrics.tallies import tallied
 from wholebody.runtime.errors import ArtefactError
 from wholebody.runtime.people import People
-from wholebody.runtime.skeletons import Skeleton
+from wholebody.runtime.skeletons import COCO_HAND21, Skeleton
 
 __all__ = ["HandDataset", "longer_sides"]
 
@@ -34,10 +34,14 @@ IN_PICTURE = (
 NOTES = (
     "A true hand is judged by the nearest one found, at most half its longer side away on average and of the "
     "same side where both tell it; joints of hands that were not found, and joints without coordinates, are "
-    "wrong in every share, and left out of mean errors. PCK@0.2 of the longer side of the true box, and the "
-    "area under the PCK from 0 to 30 px, are means over joints, as mmpose computes them."
+    "wrong in every share, and left out of mean errors. Right or left is of hands found whatever their side. "
+    "PCK@0.2 of the longer side of the true box, and the area under the PCK from 0 to 30 px, are means over "
+    "joints, as mmpose computes them."
 )
-TRUE_BOXES = "A top-down student is given the true hand's box."
+TRUE_BOXES = (
+    "A top-down student without a detector is given the true hand's box, which is no person's: one for whole "
+    "bodies was not trained on such pictures."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +58,11 @@ class HandDataset:
         in_space = self.space_metrics if self._is_3d else ()
         sides = (SIDE,) if any("" not in p.truth.sides and p.truth.sides for p in self.pictures) else ()
         return (*in_space, *self.picture_metrics, FOUND, *sides)
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """The order of the true joints."""
+        return COCO_HAND21
 
     @property
     def notes(self) -> str:
@@ -90,7 +99,7 @@ class HandDataset:
         cells = dict(self.in_picture(pairs, picture))
         if pairs.truth.keypoints3d is not None and pairs.keypoints3d is not None:
             cells |= self.in_space(pairs, picture)
-        cells |= {"found": tallied(pairs.found.astype(np.float64))}
+        cells |= {"found": tallied(np.where(pairs.judged, pairs.found, np.nan))}
         if picture.truth.sides:
             cells |= {"side": right_sides(found, picture.truth)}
         return cells

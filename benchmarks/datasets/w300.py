@@ -9,6 +9,7 @@ Of another annotation file (…_test.json) the pictures are read as well.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -36,7 +37,7 @@ COMMON, CHALLENGE, INDOOR, OUTDOOR = "common", "challenge", "indoor", "outdoor"
 class W300(FaceDataset):
     """Mean error over the distance of the eyes' outer corners, of all faces and of each subset."""
 
-    @property
+    @cached_property
     def groups(self) -> tuple[str, ...]:
         there = {picture.group for picture in self.pictures}
         return tuple(group for group in (COMMON, CHALLENGE, INDOOR, OUTDOOR) if group in there)

@@ -73,13 +73,8 @@ def test_300w_over_the_outer_eyes() -> None:
     assert found["nme challenge"] == pytest.approx(0.05, rel=1e-4)
     assert found["found"] == pytest.approx(2 / 3)
     assert found["auc"] == pytest.approx((1 - 0.05 / 0.08) / 3, rel=1e-4)
-    assert [metric.name for metric in dataset.metrics] == [
-        "nme",
-        "nme common",
-        "nme challenge",
-        "auc",
-        "found",
-    ]
+    names = [metric.name for metric in dataset.metrics]
+    assert names == ["auc", "nme", "nme common", "nme challenge", "found"]
 
 
 def test_aflw2000_is_the_mean_of_three_bins() -> None:
@@ -116,9 +111,8 @@ def test_every_second_contour_point_of_dope(skeleton: Skeleton) -> None:
     dense = np.full((84, 2), 1e5)
     dense[0:33:2], dense[33:] = face[:17] - 1, face[17:] - 1
     for kind in (W300, W300Lp, Aflw2000):
-        (metric, *_) = kind("", "", ()).metrics
         found = figures(kind("", "", (picture(face),)), [people_of(skeleton, dense)])
-        assert found[metric.name] == pytest.approx(0, abs=1e-6)
+        assert found["nme"] == pytest.approx(0, abs=1e-6)
 
 
 @pytest.mark.parametrize("kind", [W300, W300Lp, Aflw2000])
@@ -269,9 +263,7 @@ def test_pictures_that_are_missing(tmp_path: Path) -> None:
         read_aflw2000(tmp_path)
 
 
-@pytest.mark.parametrize(
-    "text", ["", "version: 1\n{\n1 2\n}", "{ a b }", "n_points: 68\n{" + "1 nan\n" * 68 + "}"]
-)
+@pytest.mark.parametrize("text", ["", "version: 1\n{\n1 2\n}", "{ a b }", "{" + "1 nan\n" * 68 + "}"])
 def test_no_points(tmp_path: Path, text: str) -> None:
     touch(tmp_path, "01_Indoor/indoor_001.png")
     (tmp_path / "01_Indoor" / "indoor_001.pts").write_text(text)

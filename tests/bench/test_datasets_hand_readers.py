@@ -255,6 +255,12 @@ def test_a_picture_without_hands(tmp_path: Path) -> None:
     assert [metric.name for metric in dataset.metrics] == ["pck", "auc_30px", "epe_px", "found"]
 
 
+def test_crowds_are_left_out(tmp_path: Path) -> None:
+    write(tmp_path / "onehand10k.json", coco(["a.jpg"], iscrowd=1))
+    touch(tmp_path, "a.jpg")
+    assert len(one(read_onehand10k(tmp_path)).keypoints) == 0
+
+
 def test_another_annotation_file(tmp_path: Path) -> None:
     path = write(tmp_path / "elsewhere" / "mine.json", coco(["a.jpg"]))
     touch(tmp_path, "a.jpg")

@@ -173,9 +173,8 @@ def test_interhand_as_its_publishers() -> None:
     dataset = InterHand("", "", scene)
     two, one = noisy(both), noisy(single)
     first = [dope(scene[0].truth.keypoints[i], two[i], side) for i, side in enumerate(("right", "left"))]
-    pixels, solid = (
-        np.concatenate([getattr(p, name) for p in first]) for name in ("keypoints", "keypoints3d")
-    )
+    names = "keypoints", "keypoints3d"
+    pixels, solid = (np.concatenate([getattr(person, name) for person in first]) for name in names)
     together = people_of(DOPE, pixels, solid)
     found = figures(dataset, [together, dope(scene[1].truth.keypoints[0], one[0])])
 
@@ -264,6 +263,14 @@ def test_nan_is_missed() -> None:
     assert cells["auc_pa"][0].sum() > 15
 
 
+def test_a_hand_of_which_nothing_is_labelled_is_not_missed() -> None:
+    nothing = Truth(np.full((1, 21, 2), NAN), None, np.zeros((1, 21), np.bool_), np.zeros((1, 4)), ("",))
+    dataset = OneHand10K("", "", (Picture("a", Path("a"), nothing),))
+    for sums, counts in dataset.tally(People.empty(DOPE), dataset.pictures[0]).values():
+        assert not sums.any()
+        assert not counts.any()
+
+
 def test_students_without_depth_are_judged_in_the_picture() -> None:
     dataset = FreiHand("", "", pictures(hands(1)))
     (picture,) = dataset.pictures
@@ -291,3 +298,4 @@ def test_what_is_measured_is_told() -> None:
     assert [metric.name for metric in plain.metrics] == ["pck", "auc_30px", "epe_px", "found"]
     assert "Procrustes" in solid.notes
     assert "Procrustes" not in plain.notes
+    assert plain.skeleton is COCO_HAND21
