@@ -33,7 +33,8 @@ from wholebody.runtime.cuda import Cuda
 from wholebody.runtime.errors import BackendError
 
 SOURCES = (
-    "simcc", "heatmap", "preprocess", "crop", "pose_nms", "oks_nms", "people", "ppi_groups", "ppi_modes",
+    "simcc", "heatmap", "preprocess", "crop", "detections", "pose_nms", "oks_nms", "people", "ppi_groups",
+    "ppi_modes",
 )  # fmt: skip
 LAUNCHES, REPEATS = 32, 30  # in a graph that is timed, and how often it is
 SANITIZER_SECONDS = 90

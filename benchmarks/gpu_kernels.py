@@ -14,23 +14,27 @@ from wholebody.runtime.geometry import letterbox, preprocess
 from wholebody.runtime.gpu import Gpu
 from wholebody.runtime.kernels.crop import crop_affines, crops
 from wholebody.runtime.kernels.crop_gpu import GpuCropper, opencv_is_fixed_point
+from wholebody.runtime.kernels.detections import decode_yolox
 from wholebody.runtime.kernels.heatmap import decode_heatmaps
 from wholebody.runtime.kernels.heatmap_gpu import HeatmapDecoder
+from wholebody.runtime.kernels.letterbox import Letterboxer, letterbox_in
 from wholebody.runtime.kernels.oks import oks_nms
 from wholebody.runtime.kernels.oks_gpu import GpuOksNms
+from wholebody.runtime.kernels.person_boxes_gpu import GpuPersonBoxes
 from wholebody.runtime.kernels.pose_nms import pose_nms
 from wholebody.runtime.kernels.pose_nms_gpu import GpuPoseNms
 from wholebody.runtime.kernels.ppi import PpiOptions, integrate
 from wholebody.runtime.kernels.ppi_gpu import GpuPpi
-from wholebody.runtime.kernels.preprocess_gpu import GpuPreprocessor
+from wholebody.runtime.kernels.preprocess_gpu import GpuLetterboxer, GpuPreprocessor
 from wholebody.runtime.kernels.proposals import Detections, select_best_class
 from wholebody.runtime.kernels.simcc import decode_simcc
 from wholebody.runtime.kernels.simcc_gpu import SimccDecoder
-from wholebody.runtime.spec import CropInput, InputSpec
+from wholebody.runtime.spec import CropInput, DetectorInput, InputSpec
 
 __all__ = ["Work", "large", "many", "small"]
 
 INPUT = InputSpec(800, 1344, 800, 1344, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+DETECTOR = DetectorInput(640, 640, (103.53, 116.28, 123.675), (57.375, 57.12, 58.395), "bgr")
 CROP = CropInput(384, 288, (123.675, 116.28, 103.53), (58.395, 57.12, 57.375), "rgb")
 SCALE = 1.3712345, 1.3698765
 
@@ -58,7 +62,10 @@ def large(gpu: Gpu) -> Iterator[Work]:
     yield _preprocess(gpu, "preprocess 1080p to 800x1344", 1080, 1920, np.float16, copies=32)
     yield _preprocess(gpu, "preprocess 1080p to 800x1344", 1080, 1920, np.float32, copies=32)
     yield _preprocess(gpu, "preprocess 1080p NV12 to 800x1344", 1080, 1920, np.float16, nv12=True)
+    yield _levels(gpu, "letterbox 1080p to 640x640", 1080, 1920)
     yield _crops(gpu, 16, aim=60)
+    yield _crops(gpu, 16, nv12=True)
+    yield _yolox(gpu, 0.9, (640, 640), classes=80)
     yield _simcc(gpu, 16, 133)
     yield _heatmaps(gpu, 16, 17, udp=False)
     yield _heatmaps(gpu, 16, 17, udp=True)
@@ -75,8 +82,13 @@ def small(gpu: Gpu) -> Iterator[Work]:
         for dtype in (np.float32, np.float16):
             yield _preprocess(gpu, f"preprocess {width}x{height}", height, width, dtype)
     yield _preprocess(gpu, "preprocess NV12", 94, 62, np.float32, nv12=True)
+    for height, width in ((1, 1), (301, 403)):
+        yield _levels(gpu, f"letterbox {width}x{height}", height, width)
+    yield _yolox(gpu, 0.5)
+    yield _yolox(gpu, 0.0)
     for people in (0, 1, 5):
         yield _crops(gpu, people)
+        yield _crops(gpu, people, nv12=True)
         yield _simcc(gpu, people, 17, (31, 97))
         yield _heatmaps(gpu, people, 3, udp=True)
         yield _oks(gpu, people, 21)
@@ -122,23 +134,59 @@ def _preprocess(
     return Work(f"{name} {np.dtype(dtype).name}", runs, check, moved)
 
 
-def _crops(gpu: Gpu, people: int, aim: float | None = None) -> Work:
+def _levels(gpu: Gpu, name: str, height: int, width: int) -> Work:
+    picture = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    box = letterbox_in((height, width), DETECTOR)
+    process, on_gpu = GpuLetterboxer(gpu, DETECTOR, np.float16), gpu.upload(picture)
+
+    def check() -> float:
+        apart = np.abs(gpu.download(process(on_gpu, box)) - Letterboxer(DETECTOR)(picture, box))
+        levels = apart * np.array(DETECTOR.std, np.float32)[:, None, None]
+        return _apart(
+            levels, 0 * levels, 1.2
+        )  # levels of 255, that OpenCV and half precision round otherwise
+
+    moved = picture.nbytes + 3 * DETECTOR.height * DETECTOR.width * 2
+    return Work(f"{name} float16", [lambda: process(on_gpu, box)], check, moved)
+
+
+def _yolox(gpu: Gpu, least: float, size: tuple[int, int] = (96, 64), classes: int = 2) -> Work:
+    rng = np.random.default_rng(0)
+    count = sum((size[0] // s) * (size[1] // s) for s in (8, 16, 32))
+    anchors = rng.normal(0, 1, (count, 5 + classes)).astype(np.float32)
+    anchors[:, 4:] = rng.uniform(0, 1, (count, 1 + classes))
+    decode, on_gpu = GpuPersonBoxes(gpu, count, size, min_score=least), gpu.upload(anchors)
+
+    def check() -> float:
+        decode.yolox(on_gpu)
+        got = decode.unpack(gpu.download(decode.first))
+        boxes, score = decode_yolox(anchors, size, min_score=least)
+        np.testing.assert_allclose(got[1], score, atol=1e-6)
+        return _apart(got[0], boxes, 1e-2)
+
+    return Work(f"YOLOX of {count} cells from {least}", [lambda: decode.yolox(on_gpu)], check, anchors.nbytes)
+
+
+def _crops(gpu: Gpu, people: int, aim: float | None = None, *, nv12: bool = False) -> Work:
+    import cv2
+
     rng = np.random.default_rng(people)
-    image = rng.integers(0, 256, (1080, 1920, 3), dtype=np.uint8)
+    picture = rng.integers(0, 256, (1620, 1920) if nv12 else (1080, 1920, 3), dtype=np.uint8)
+    image = np.asarray(cv2.cvtColor(picture, cv2.COLOR_YUV2BGR_NV12), np.uint8) if nv12 else picture
     corner = rng.uniform(-50, 900, (people, 2))
     boxes = np.concatenate([corner, corner + rng.uniform(20, 700, (people, 2))], axis=1).astype(np.float32)
     affines = crop_affines(boxes, (CROP.width, CROP.height))
-    crop, source, places = GpuCropper(gpu, CROP, max(people, 1)), gpu.upload(image), gpu.upload(affines)
+    crop, source, places = GpuCropper(gpu, CROP, max(people, 1)), gpu.upload(picture), gpu.upload(affines)
 
     def check() -> float:
         got, expected = gpu.download(crop(source, places)), crops(image, affines, CROP)
         levels = np.abs(got - expected) * np.array(CROP.std, np.float32)[:, None, None]
         if opencv_is_fixed_point():
             return _apart(got, expected, 0)
-        assert (levels > 0.5).mean() < 1e-3 if people else True  # OpenCV 5 fuses its sums as it likes
+        assert (levels > 0.5).mean() < 5e-3 if people else True  # OpenCV 5 fuses its sums as it likes
         return _apart(levels, 0 * levels, 1.01)
 
-    return Work(f"{people} crops 384x288", [lambda: crop(source, places)], check, 0, aim)
+    return Work(f"{people} crops 384x288{' of NV12' * nv12}", [lambda: crop(source, places)], check, 0, aim)
 
 
 def _simcc(gpu: Gpu, people: int, joints: int, bins: tuple[int, int] = (576, 768)) -> Work:

@@ -126,10 +126,11 @@ class PrimaryContext:
         """Reset it, once nobody holds it: everything that was made in it is gone, pinned memory, too."""
         with self._nobody:
             self.lost = True
-            if not self._nobody.wait_for(lambda: not self._holders, timeout=PATIENCE):
+            own = getattr(self._thread, "inside", False)  # a call that is about to fail as well
+            if own or not self._nobody.wait_for(lambda: not self._holders, timeout=PATIENCE):
                 raise BackendError(
                     f"GPU {self.device} failed and cannot be started anew, as a thread does not come back "
-                    "from it: start the process again"
+                    "from it: try again, or start the process again"
                 )
         with suppress(self.driver.Error):
             self._release()

@@ -35,6 +35,10 @@ class DeviceArray:
         return self.shape[0]
 
     @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
     def size(self) -> int:
         return math.prod(self.shape)
 

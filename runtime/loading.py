@@ -13,6 +13,7 @@ from wholebody.runtime.backends.backend import is_on_gpu
 from wholebody.runtime.backends.choose import Rebuild, choose_backend
 from wholebody.runtime.errors import ArtefactError, BackendError, CheckpointError, WholebodyError
 from wholebody.runtime.pipelines.detector import PersonDetector
+from wholebody.runtime.pipelines.detector_gpu import GpuPersonDetector
 from wholebody.runtime.pipelines.dope import DopePose, GroupBy, Selection
 from wholebody.runtime.pipelines.dope_gpu import GpuDopePose
 from wholebody.runtime.pipelines.top_down import TopDownPose
@@ -164,7 +165,13 @@ def load_detector(
     else:
         spec = _of_kind(described, DetectorSpec, path)
     runner = choose_backend(backend, path, threads=threads, rebuild=rebuild)
-    return PersonDetector(runner, spec, min_score=min_score, iou=iou, min_area=min_area)
+    thresholds = {"min_score": min_score, "iou": iou, "min_area": min_area}
+    if is_on_gpu(runner):
+        try:
+            return GpuPersonDetector(runner, spec, **thresholds)
+        except BackendError as error:
+            log.warning("%s; so only the detector's network runs on the GPU", error)
+    return PersonDetector(runner, spec, **thresholds)
 
 
 def _pipeline(

@@ -1,5 +1,6 @@
 // A picture's way into the network in one pass: letterbox, normalise, planes. Preprocessor in geometry.py is the
-// specification: bilinear in float with half-pixel centres, red, green and blue planes, zeros right and below.
+// specification: bilinear in float with half-pixel centres, red, green and blue planes, zeros right and below. With
+// levels it is Letterboxer in letterbox.py, for detectors: rounded to bytes, in either order, and grey instead of 0.
 //
 // Bandwidth is the aim, so instructions count: rows are worked out once a block, columns once for four pixels, six
 // bytes are three words, and a byte becomes a float by a permutation.
@@ -109,56 +110,78 @@ struct BetweenNv12 : Nv12 {
 
 // --- the pass -------------------------------------------------------------------------------------------------
 
+// For each colour what a level is multiplied by and what is added then; and what lies right and below. `first` and
+// `last` are the planes of red and of blue.
+struct Normal {
+    Rgb gain, offset, rest;
+    int first, last;
+};
+
+__device__ __forceinline__ float level(float value) { return floorf(value + 0.5f); }
+
 struct Sizes {
     int source_height, source_width, height, width, canvas_height, canvas_width;
 };
 
-template <class Picture, class T>
-__device__ __forceinline__ void tile(const Picture& picture, const Between* rows, T* planes, Sizes size, Rgb gain,
-                                     Rgb offset, int x, int first_y) {
+template <bool LEVELS, class Picture, class T>
+__device__ __forceinline__ void tile(const Picture& picture, const Between* rows, T* planes, Sizes size,
+                                     Normal normal, int x, int first_y) {
     if (x >= size.canvas_width) return;
     const size_t plane = size_t(size.canvas_height) * size.canvas_width;
     const Between column = between(x, size.source_width, size.width, 0.5f / size.width);
     T* out = planes + size_t(first_y + threadIdx.y) * size.canvas_width + x;
     for (int i = threadIdx.y; i < TILE_Y && first_y + i < size.canvas_height; i += THREADS_Y) {
-        Rgb value = {0, 0, 0};
+        Rgb value = normal.rest;
         if (x < size.width && first_y + i < size.height) {
             value = picture(rows[i], column);
-            value = {fmaf(value.r, gain.r, offset.r), fmaf(value.g, gain.g, offset.g),
-                     fmaf(value.b, gain.b, offset.b)};
+            if (LEVELS) value = {level(value.r), level(value.g), level(value.b)};
+            value = {fmaf(value.r, normal.gain.r, normal.offset.r), fmaf(value.g, normal.gain.g, normal.offset.g),
+                     fmaf(value.b, normal.gain.b, normal.offset.b)};
         }
-        store(out, value.r);
+        store(out + normal.first * plane, value.r);
         store(out + plane, value.g);
-        store(out + 2 * plane, value.b);
+        store(out + normal.last * plane, value.b);
         out += THREADS_Y * size.canvas_width;
     }
 }
 
-template <class Picture, class T>
-__device__ __forceinline__ void preprocess(const Picture& picture, Between* rows, T* planes, Sizes size, Rgb gain,
-                                           Rgb offset) {
+template <bool LEVELS, class Picture, class T>
+__device__ __forceinline__ void preprocess(const Picture& picture, Between* rows, T* planes, Sizes size,
+                                           Normal normal) {
     const int thread = threadIdx.y * TILE_X + threadIdx.x;
     for (int y = blockIdx.y * TILE_Y; y < size.canvas_height; y += gridDim.y * TILE_Y) {
         if (thread < TILE_Y) rows[thread] = between(y + thread, size.source_height, size.height, 0.5f / size.height);
         __syncthreads();
         for (int x = blockIdx.x * TILE_X; x < size.canvas_width; x += gridDim.x * TILE_X)
-            tile(picture, rows, planes, size, gain, offset, x + threadIdx.x, y);
+            tile<LEVELS>(picture, rows, planes, size, normal, x + threadIdx.x, y);
         __syncthreads();
     }
 }
 
+#define SIZES                                                                                                      \
+    const u8 *image, int source_height, int source_width, int height, int width, int canvas_height,                \
+        int canvas_width, float gain_r, float gain_g, float gain_b, float offset_r, float offset_g, float offset_b
+#define RUN(LEVELS, Picture, ...)                                                                                  \
+    __shared__ Between rows[TILE_Y];                                                                               \
+    const Sizes size = {source_height, source_width, height, width, canvas_height, canvas_width};                  \
+    const Normal normal = {{gain_r, gain_g, gain_b}, {offset_r, offset_g, offset_b}, __VA_ARGS__};                 \
+    preprocess<LEVELS>(Picture(image, source_height, source_width), rows, planes, size, normal)
+
 #define KERNEL(name, Picture, T)                                                                                   \
-    extern "C" __global__ void __launch_bounds__(TILE_X* THREADS_Y) name(                                          \
-        const u8* image, T* planes, int source_height, int source_width, int height, int width, int canvas_height, \
-        int canvas_width, float gain_r, float gain_g, float gain_b, float offset_r, float offset_g,                \
-        float offset_b) {                                                                                          \
-        __shared__ Between rows[TILE_Y];                                                                           \
-        const Sizes size = {source_height, source_width, height, width, canvas_height, canvas_width};              \
-        const Rgb gain = {gain_r, gain_g, gain_b}, offset = {offset_r, offset_g, offset_b};                        \
-        preprocess(Picture(image, source_height, source_width), rows, planes, size, gain, offset);                 \
+    extern "C" __global__ void __launch_bounds__(TILE_X* THREADS_Y) name(T* planes, SIZES) {                       \
+        RUN(false, Picture, {0, 0, 0}, 0, 2);                                                                      \
+    }
+#define LEVELS_KERNEL(name, Picture, T)                                                                            \
+    extern "C" __global__ void __launch_bounds__(TILE_X* THREADS_Y)                                                \
+        name(T* planes, SIZES, float rest_r, float rest_g, float rest_b, int bgr) {                                \
+        RUN(true, Picture, {rest_r, rest_g, rest_b}, bgr ? 2 : 0, bgr ? 0 : 2);                                    \
     }
 
 KERNEL(bgr_float, Bgr, float)
 KERNEL(bgr_half, Bgr, half16)
 KERNEL(nv12_float, BetweenNv12, float)
 KERNEL(nv12_half, BetweenNv12, half16)
+LEVELS_KERNEL(bgr_levels_float, Bgr, float)
+LEVELS_KERNEL(bgr_levels_half, Bgr, half16)
+LEVELS_KERNEL(nv12_levels_float, BetweenNv12, float)
+LEVELS_KERNEL(nv12_levels_half, BetweenNv12, half16)

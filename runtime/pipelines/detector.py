@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from wholebody.runtime.backends.backend import Array, Backend
 from wholebody.runtime.boxes import clip_boxes, suppress
 from wholebody.runtime.geometry import Letterbox, Pixels
+from wholebody.runtime.gpu import DeviceArray
 from wholebody.runtime.kernels.detections import decode_rtmdet, decode_yolox, unpack_suppressed
 from wholebody.runtime.kernels.letterbox import Letterboxer, letterbox_in
 from wholebody.runtime.people import Floats
@@ -19,6 +20,8 @@ from wholebody.runtime.pipelines.picture import check_picture
 from wholebody.runtime.spec import DetectorSpec
 
 __all__ = ["PersonDetector"]
+
+A = TypeVar("A", Array, DeviceArray)
 
 
 class PersonDetector:
@@ -63,18 +66,18 @@ class PersonDetector:
         check_picture(image_bgr)
         box = letterbox_in(image_bgr.shape[:2], self.spec.input)
         answer = self.backend(self._letterboxer(image_bgr, box).astype(self._dtype, copy=False))
-        boxes, score = self._decode(self._arranged(answer))
+        boxes, score = self._decode([array[0] for array in self._arranged(answer)])
         return self._select(boxes, score, box)
 
-    def _arranged(self, answer: Sequence[Array]) -> list[Array]:
-        """One picture's arrays as the description lists them; a detector of one class needs no labels."""
+    def _arranged(self, answer: Sequence[A]) -> list[A]:
+        """The arrays as the description lists them; a detector of one class needs no labels."""
         arrays = sorted(answer, key=lambda array: (-array.ndim, -array.size))
         wanted = dict(self.spec.outputs)
         if self.spec.layout == "suppressed":
             boxes = arrays[0].shape[1] if arrays[0].ndim == 3 else None
             wanted = {"dets": (None, boxes, 5)} | ({"labels": (None, boxes)} if len(arrays) > 1 else {})
         check_answers(self.spec.name, self.spec.layout, arrays, wanted, count=1)
-        return [array[0] for array in arrays]
+        return arrays
 
     def _decode(self, arrays: list[Array]) -> tuple[Floats, Floats]:
         """People in pixels of the network's input."""

@@ -41,19 +41,27 @@ class OnGpu:
 
     def _begin(self, engine: GpuBackend) -> None:
         """Work on the GPU of this engine from now on."""
-        self._engine, self._cuda, self._opening = engine, engine.cuda, threading.Lock()
+        self._engine, self._cuda = engine, engine.cuda
+        self._opening, self._holder = threading.Lock(), 0
         self._open()
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
         """No other thread asks the GPU for anything; everything is there."""
+        if self._holder == threading.get_ident():
+            yield
+            return
         with self._opening:
             if self._cuda.lost:
                 self._engine.reopen()
                 self._cuda = self._engine.cuda
                 self._open()
         with self._cuda.active():
-            yield
+            self._holder = threading.get_ident()
+            try:
+                yield
+            finally:
+                self._holder = 0
 
 
 class Upload:
@@ -149,6 +157,7 @@ class Stages:
         self._cuda = cuda
         self._marks: list[Event] = []
         self._names: list[str] = []
+        self.begin()
 
     def begin(self) -> None:
         """The first stage begins."""

@@ -9,11 +9,12 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from wholebody.runtime.backends.backend import GpuBackend
 from wholebody.runtime.cuda import Cuda
 from wholebody.runtime.errors import BackendError
+from wholebody.runtime.foreign import is_device_array
 from wholebody.runtime.gpu import DeviceArray
 from wholebody.runtime.kernels.crop import crop_affines
 from wholebody.runtime.kernels.crop_gpu import GpuCropper
@@ -24,6 +25,7 @@ from wholebody.runtime.kernels.simcc_gpu import DepthDecoder, SimccDecoder
 from wholebody.runtime.people import Floats, People
 from wholebody.runtime.pipelines.checks import check_answers
 from wholebody.runtime.pipelines.detector import PersonDetector
+from wholebody.runtime.pipelines.detector_gpu import GpuPersonDetector
 from wholebody.runtime.pipelines.on_gpu import OnGpu, Replay, Stages, Upload, as_picture, check_types
 from wholebody.runtime.pipelines.top_down import TopDownPose, crop_areas
 from wholebody.runtime.spec import TopDownSpec
@@ -42,10 +44,10 @@ class GpuTopDownPose(OnGpu, TopDownPose):
     A picture may also be NV12, as decoders and cameras have it: (3H/2, W) uint8, H and W even; and either may
     be on the GPU already, as an array of PyTorch or CuPy (runtime/foreign.py).
 
-    The people are those of TopDownPose; times are those on the GPU. Boxes come from the detector through the
-    CPU, as their number decides what is asked of the student. Calls from several threads take turns. A call
-    that fails loses its frame only. Raises BackendError where kernels cannot be compiled, and for
-    `flip_test`, as crops are not mirrored here.
+    The people are those of TopDownPose; times are those on the GPU. With a GpuPersonDetector the picture goes
+    up once, for both; boxes come through the CPU, as their number decides what is asked of the student. Calls
+    from several threads take turns. A call that fails loses its frame only. Raises BackendError where kernels
+    cannot be compiled, and for `flip_test`, as crops are not mirrored here.
     """
 
     def __init__(
@@ -65,6 +67,37 @@ class GpuTopDownPose(OnGpu, TopDownPose):
         self._decoder = _Decoder(cuda, self.spec, largest, len(self.skeleton))
         self._replay, self._stages = Replay(cuda), Stages(cuda)
         self._make_room(largest)
+
+    def __call__(self, image: Any, boxes: ArrayLike | None = None) -> People:
+        """Find everyone in a picture, as TopDownPose does.
+
+        Raises ValueError also for a picture on another GPU, and for one that is NV12 or on the GPU where the
+        detector runs on the CPU.
+        """
+        if boxes is not None or not isinstance(self.detector, GpuPersonDetector):
+            return super().__call__(image, boxes)
+        with self._turn():
+            there: Any = self._there(image)
+            return super().__call__(there)  # for the detector and the crops
+
+    def detect(self, image: Any) -> tuple[Floats, Floats]:
+        """Boxes (N, 4) in pixels of the picture and score (N,), best first, at most `max_people`."""
+        if isinstance(self.detector, GpuPersonDetector):
+            with self._turn():
+                boxes, score = self.detector(self._there(image), after=self._cuda)
+            return boxes[: self.max_people], score[: self.max_people]
+        if self.detector is not None and (is_device_array(image) or np.ndim(image) == 2):
+            raise ValueError(
+                f"{self.detector.spec.name} runs on the CPU and takes a (height, width, 3) array that is "
+                "here: build it with `wholebody build`, or give boxes"
+            )
+        return super().detect(image)
+
+    def _there(self, image: Any) -> DeviceArray:
+        """A picture on the GPU, or on its way there."""
+        picture = as_picture(image, self._cuda)
+        source_size(picture)  # or it is no picture
+        return picture if isinstance(picture, DeviceArray) else self._upload(picture)
 
     def estimate(self, image_bgr: Any, boxes: Floats, score: Floats) -> tuple[People, Rows]:
         """The people in these boxes, as TopDownPose answers."""
@@ -110,10 +143,8 @@ class GpuTopDownPose(OnGpu, TopDownPose):
         batches = list(_batches(count, self._engine.buckets))
         filled = np.zeros((batches[-1].first + batches[-1].size, 2, 3))  # what fills a batch is one pixel
         filled[:count] = affines
-        picture = as_picture(image, self._cuda)
-        source_size(picture)  # or it is no picture
         return _Crowd(
-            picture=picture if isinstance(picture, DeviceArray) else self._upload(picture),
+            picture=self._there(image),
             affines=self._up_affines(filled),
             found=self._up_found(score.astype(np.float32)),
             areas=self._up_areas(areas),

@@ -25,7 +25,8 @@ FLAGS = ["-std=c++20", "-O2", "-Wall", "-Wextra", "-Wno-unknown-pragmas", "-fPIC
 SANITIZE = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
 SPOILT = 0xFF  # NaN as a float, -1 as an integer: what memory holds that nobody wrote to
 KERNELS = (
-    r'^extern "C" __global__ void\s+(?:__launch_bounds__\([^)]*\)\s+)?(\w+)\(|^KERNEL\((\w+),'  # or a macro
+    r'^extern "C" __global__ void\s+(?:__launch_bounds__\([^)]*\)\s+)?(\w+)\('
+    r"|^(?:(?:LEVELS_)?KERNEL|YOLOX|RTMDET)\((\w+),"  # macros
 )
 TYPES = {"i": ctypes.c_int32, "f": ctypes.c_float, "d": ctypes.c_double}
 

@@ -89,5 +89,5 @@ def test_a_grid_smaller_than_the_data(gpu: Gpu, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("shape", [(5, 6, 4), (5, 7, 3), (7, 6), (8, 6), (6, 5)])
 def test_a_picture_of_another_size(gpu: Gpu, shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="expected uint8"):
+    with pytest.raises(ValueError, match="the picture is uint8 of shape"):
         GpuPreprocessor(gpu, SPEC)(gpu.empty(shape, np.uint8), letterbox((5, 6), SPEC))

@@ -15,8 +15,10 @@ import wholebody
 from wholebody.cli import app
 from wholebody.export.build_plan import plan_build
 from wholebody.runtime.errors import ArtefactError, BackendError, WholebodyError
-from wholebody.runtime.loading import load_top_down
+from wholebody.runtime.loading import load_detector, load_top_down
 from wholebody.runtime.media import write_image
+from wholebody.runtime.pipelines.detector import PersonDetector
+from wholebody.runtime.pipelines.detector_gpu import GpuPersonDetector
 from wholebody.runtime.pipelines.dope import DopePose
 from wholebody.runtime.pipelines.dope_gpu import GpuDopePose
 from wholebody.runtime.pipelines.top_down import TopDownPose
@@ -174,6 +176,59 @@ def test_a_published_student(here: Any, published: Path, top_down: Path) -> None
     people, expected = pose(PICTURE, boxes), other(PICTURE, boxes)
     np.testing.assert_allclose(people.keypoints, expected.keypoints, atol=1e-3)
     assert people.metadata["verified"] == expected.metadata["verified"]
+
+
+def yolox(path: Path) -> Path:
+    """A published detector whose answer is always the same: one person."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    anchors = np.zeros((1, 84, 6), np.float32)
+    anchors[0, 20] = [0.5, 0.5, 1.2, 1.2, 0.9, 0.9]
+    tensors = [
+        numpy_helper.from_array(anchors, "always"),
+        numpy_helper.from_array(np.float32([0]), "nothing"),
+    ]
+    nodes = [
+        helper.make_node("ReduceMean", ["images"], ["mean"], axes=[1, 2, 3], keepdims=0),
+        helper.make_node("Mul", ["mean", "nothing"], ["zero"]),
+        helper.make_node("Add", ["always", "zero"], ["output"]),
+    ]
+    image = helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, 64, 64])
+    output = helper.make_tensor_value_info("output", TensorProto.FLOAT, [1, 84, 6])
+    graph = helper.make_graph(nodes, "finder", [image], [output], tensors)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(onnx.shape_inference.infer_shapes(model), path)
+    return path
+
+
+def test_a_published_detector(
+    here: Any,
+    top_down: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    onnx_file = yolox(tmp_path / "finder.onnx")
+    build(here, onnx_file)
+    build(here, top_down)
+    boxes, _ = load_detector(onnx_file, backend=CPU)(PICTURE)
+    assert len(boxes) == 1
+    pose = load_top_down(top_down, detector=onnx_file)
+    assert type(pose) is GpuTopDownPose
+    assert type(pose.detector) is GpuPersonDetector
+    np.testing.assert_allclose(pose.detector(PICTURE)[0], boxes, atol=1e-3)
+    expected = load_top_down(top_down, detector=onnx_file, backend=CPU)(PICTURE)
+    np.testing.assert_allclose(pose(PICTURE).keypoints, expected.keypoints, atol=1e-3)
+
+    def refuse(self: Any, *arguments: Any) -> None:
+        raise BackendError("CUDA kernels cannot be compiled: pip install nvidia-cuda-nvrtc")
+
+    monkeypatch.setattr(type(here.cuda), "launch", refuse)
+    detect = load_detector(onnx_file)
+    assert type(detect) is PersonDetector
+    np.testing.assert_allclose(detect(PICTURE)[0], boxes, atol=1e-3)
+    assert "so only the detector's network runs on the GPU" in caplog.text
 
 
 def test_mirrored_crops_are_made_in_numpy(here: Any, published: Path, top_down: Path) -> None:

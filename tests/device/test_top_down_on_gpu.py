@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -20,6 +20,7 @@ from wholebody.runtime.backends.onnxrt import OnnxRuntime
 from wholebody.runtime.errors import ArtefactError, BackendError
 from wholebody.runtime.people import People
 from wholebody.runtime.pipelines.detector import PersonDetector
+from wholebody.runtime.pipelines.detector_gpu import GpuPersonDetector
 from wholebody.runtime.pipelines.top_down import TopDownPose
 from wholebody.runtime.pipelines.top_down_gpu import GpuTopDownPose
 from wholebody.runtime.spec import CropInput, DepthSpec, DetectorInput, DetectorSpec, TopDownSpec, WeightsSpec
@@ -178,6 +179,98 @@ def test_with_a_detector(device: Any, tmp_path: Path) -> None:
     assert people.metadata["times_ms"]["detect"] > 0
     with pytest.raises(ValueError, match="no boxes and no detector"):
         GpuTopDownPose(engine, SIMCC)(picture())
+    for elsewhere in (device.cuda.upload(picture()), np.zeros((9, 8), np.uint8)):
+        with pytest.raises(ValueError, match=r"finder runs on the CPU .* `wholebody build`"):
+            pose(elsewhere)
+
+
+def finder(path: Path, layout: str) -> tuple[Path, DetectorSpec]:
+    """A detector whose answers depend a little on the picture: it finds five people and more."""
+    boxes = boxes_of(6)
+    if layout == "suppressed":
+        score = np.linspace(0.9, 0.4, 6, dtype=np.float32)[:, None]
+        arrays = {"dets": np.concatenate([boxes, score], axis=1)[None]}
+    else:
+        rng = np.random.default_rng(3)
+        cells = [(256 // s, 320 // s) for s in (8, 16, 32)]
+        if layout == "yolox":
+            anchors = rng.normal(0, 0.5, (1, sum(h * w for h, w in cells), 6)).astype(np.float32)
+            anchors[..., 2:4] += 1.5
+            anchors[..., 4:] = rng.uniform(0, 1, anchors[..., 4:].shape)
+            arrays = {"output": anchors}
+        else:
+            arrays = {
+                f"map{i}": rng.normal(0, 1, (1, h, w, 5)).astype(np.float32) * [1, 20, 20, 20, 20]
+                for i, (h, w) in enumerate(cells)
+            }
+    nodes = [helper.make_node("ReduceMean", ["image"], ["mean"], axes=[1, 2, 3], keepdims=0)]
+    nodes.append(helper.make_node("Mul", ["mean", "little"], ["bit"]))
+    tensors = [numpy_helper.from_array(np.array([1e-7], np.float32), "little")]
+    for name, array in arrays.items():
+        tensors.append(numpy_helper.from_array(array.astype(np.float32), f"{name}_always"))
+        nodes.append(helper.make_node("Add", [f"{name}_always", "bit"], [name]))
+    graph = helper.make_graph(
+        nodes,
+        "finder",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, 256, 320])],
+        [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, list(array.shape))
+            for name, array in arrays.items()
+        ],
+        tensors,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(onnx.shape_inference.infer_shapes(model), path)
+    size = DetectorInput(256, 320, (103.5, 116.3, 123.7), (57.4, 57.1, 58.4), "bgr")
+    return path, DetectorSpec("finder", cast("Any", layout), size, WEIGHTS)
+
+
+@pytest.mark.parametrize("layout", ["suppressed", "yolox", "rtmdet"])
+def test_with_a_detector_on_the_gpu(device: Any, tmp_path: Path, layout: str) -> None:
+    onnx_file, spec = finder(tmp_path / "finder.onnx", layout)
+    of_student = student(tmp_path / "bars.onnx", SIMCC)
+    there = GpuPersonDetector(device.engine(onnx_file), spec)
+    here = PersonDetector(OnnxRuntime(onnx_file, providers=["CPUExecutionProvider"]), spec)
+    pose = GpuTopDownPose(device.engine(of_student, batch=(1, 2, 4)), SIMCC, there, max_people=5)
+    other = on_cpu(of_student, SIMCC, detector=here, max_people=5)
+    nv12 = np.random.default_rng(0).integers(0, 256, (240 * 3 // 2, 320), dtype=np.uint8)
+    bgr = np.asarray(cv2.cvtColor(nv12, cv2.COLOR_YUV2BGR_NV12), np.uint8)
+    uploaded = device.cuda.upload
+    for image, as_bgr in (
+        (picture(), picture()), (uploaded(picture(1)), picture(1)), (nv12, bgr), (picture(), picture()),
+        (uploaded(nv12), bgr), (picture(2), picture(2)),
+    ):  # fmt: skip
+        (boxes, score), (expected, expected_score) = there(image), here(as_bgr)
+        assert len(boxes) > 4
+        np.testing.assert_allclose(boxes, expected, atol=1e-3)
+        np.testing.assert_allclose(score, expected_score, atol=1e-5)
+        got, want = pose(image), other(as_bgr)
+        same(replace(got, boxes=want.boxes), want, 0.05)
+        np.testing.assert_allclose(got.boxes, want.boxes, atol=1e-3)
+    allocated, copies = device.cuda.allocations, device.cuda.copies
+    pose(picture(3))
+    assert device.cuda.allocations == allocated
+    assert device.cuda.copies - copies <= 1 + 3 + 2, "the picture goes up once"
+    assert device.cuda.waited, "the detector has a stream of its own"
+
+
+def test_a_detector_that_is_lost(device: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device.fake.runner, "Cuda", device.renewed)
+    onnx_file, spec = finder(tmp_path / "finder.onnx", "yolox")
+    detect = GpuPersonDetector(device.engine(onnx_file), spec)
+    expected = detect(picture())[0]
+    device.cuda.spoilt = True
+    with pytest.raises(BackendError, match="this frame is lost"):
+        detect(picture())
+    np.testing.assert_array_equal(detect(picture())[0], expected)
+
+
+def test_a_detector_of_bytes_stays_on_the_cpu(device: Any, tmp_path: Path) -> None:
+    onnx_file, spec = finder(tmp_path / "finder.onnx", "yolox")
+    engine = device.engine(onnx_file)
+    engine.outputs = (replace(engine.outputs[0], dtype=np.dtype(np.int8)),)
+    with pytest.raises(BackendError, match="output is int8; the kernels take float32 and float16"):
+        GpuPersonDetector(engine, spec)
 
 
 def test_pictures_that_are_on_the_gpu(device: Any, tmp_path: Path) -> None:
