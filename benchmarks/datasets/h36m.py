@@ -22,7 +22,8 @@ NOTES = (
     "top of the head), 12 for a student without the head's top; published tables judge 14 or 17, with the "
     "pelvis, whose error is 0 by definition. Human3.6M's uppermost joint lies lower than the top of the "
     "head. Both poses are centred at the pelvis, which a student has between its hips. MPJPE and PA-MPJPE "
-    "are of the people found; PCK3D and AUC count the joints of people not found as wrong."
+    "are of the people found; PCK3D and AUC count the joints of people not found as wrong. People found "
+    "where nobody is annotated do not count."
 )
 
 SEQUENCE = re.compile(r"S\d+_(?P<action>[A-Za-z]+)(_\d+)?\.\d+_\d+")  # S9_Directions_1.54138969_000001

@@ -71,8 +71,8 @@ NOTES = (
     "each wrist where a figure says so; each figure is the mean over joints of all people. Judged are the "
     "joints that a student has: DOPE lacks nose, eyes, ears and feet, has its face aligned by the tip of "
     "the nose, and is not to be compared by the whole body with a student of 133. A joint that was not "
-    "seen does not count in MPJPE: read it with the shares of people, faces and hands found. PA-MPJPE is "
-    "not of the publishers."
+    "seen does not count in MPJPE: read it with the shares of people, faces and hands found. People found "
+    "where nobody is annotated do not count. PA-MPJPE is not of the publishers."
 )
 
 

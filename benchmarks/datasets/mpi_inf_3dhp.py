@@ -22,7 +22,8 @@ NOTES = (
     "wrists, hips, knees, ankles), 13 for a student without the head's top; MPJPE and PA-MPJPE are over "
     "the same, not over 17. A student's neck is between its shoulders, its pelvis, at which both poses "
     "are centred, between its hips. Truth is annot3, not univ_annot3; nothing is rescaled. MPJPE and "
-    "PA-MPJPE are of the people found; PCK3D and AUC count the joints of people not found as wrong."
+    "PA-MPJPE are of the people found; PCK3D and AUC count the joints of people not found as wrong. "
+    "People found where nobody is annotated do not count."
 )
 
 

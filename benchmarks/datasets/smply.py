@@ -66,10 +66,10 @@ NOTES = (
     "Own protocol, not the publishers': joints of the SMPL fits as they were regressed by whoever wrote "
     "the file. MPJPE and PA-MPJPE are over 13 joints (12 for a student without the head's top), both "
     "poses centred between the hips, of the people found; PCK3D is over the 12 joints of the limbs and "
-    "counts those of people that were not found as wrong. The head's top has its own figure, since what "
-    "it means differs. Clear people are neither truncated nor occluded; a person can be both. A student "
-    "of keypoints cannot be scored on SMPL's vertices (PVE), shape or joint angles, nor on hands and "
-    "faces, which the fits do not have."
+    "counts those of people that were not found as wrong. People found where no fit is do not count. The "
+    "head's top has its own figure, since what it means differs. Clear people are neither truncated nor "
+    "occluded; a person can be both. A student of keypoints cannot be scored on SMPL's vertices (PVE), "
+    "shape or joint angles, nor on hands and faces, which the fits do not have."
 )
 
 
