@@ -20,7 +20,7 @@ from statistics import NormalDist
 from typing import Any, Literal
 
 from wholebody.benchmarks.recorded import Accuracy, Estimate, Figure, Latency, Rounds, Run, load_runs
-from wholebody.benchmarks.rounds import Timed, change
+from wholebody.benchmarks.rounds import baselines, change, in_units_of
 from wholebody.runtime.errors import SourceError
 
 __all__ = ["Change", "Comparison", "IncomparableError", "Pair", "Verdict", "compare", "match"]
@@ -113,7 +113,7 @@ def compare(old: Path, new: Path, *, force: bool = False) -> Comparison:
         raise IncomparableError(unlike)
     matched = {id(run) for pair in pairs for run in (pair.old, pair.new)}
     references = [pair for pair in pairs if isinstance(pair.new, Latency) and pair.new.is_reference]
-    judged = [pair for pair in pairs if pair not in references]
+    judged = [pair for pair in pairs if pair not in references] or pairs
     return Comparison(
         _changes(judged, _Anchors(olds), _Anchors(news)),
         _changes(references, _Anchors(()), _Anchors(())),
@@ -146,7 +146,7 @@ def _asked(run: Either) -> tuple[Any, ...]:
     return (
         type(run), run.model.name, run.model.precision, run.detector and run.detector.name,
         run.detector and run.detector.precision, run.runtime, asked.people, asked.batch, asked.proposals,
-        asked.pace_hz, run.dataset if isinstance(run, Accuracy) else None,
+        asked.pace_hz, asked.boxes, asked.flip_test, run.dataset if isinstance(run, Accuracy) else None,
     )  # fmt: skip
 
 
@@ -180,16 +180,32 @@ def _short(fact: Any) -> str:
 
 
 class _Anchors:
-    """PyTorch's runs of one file by the turns they took part in."""
+    """PyTorch's runs of one file, by those who took turns with them."""
 
     def __init__(self, runs: Sequence[Either]) -> None:
-        self._found = {
-            (run.group, run.model.name): run for run in runs if isinstance(run, Latency) and run.is_reference
-        }
+        self._of = baselines([run for run in runs if isinstance(run, Latency)])
 
     def of(self, run: Latency) -> Latency | None:
-        found = self._found.get((run.group, run.model.name))
-        return found if found and found.network_times else None
+        found = self._of.get(id(run))
+        return found if found and found.is_reference and found.network_times else None
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """A run, and PyTorch's that took turns with it."""
+
+    run: Latency
+    anchor: Latency | None
+
+    @property
+    def in_turns(self) -> bool:
+        """Whether all its rounds can be told in units of the anchor's."""
+        count = len(self.anchor.network_times) if self.anchor else 0
+        return all(len(rounds) in (0, count) for rounds in (self.run.times, self.run.network_times))
+
+    def rounds(self, stage: str, anchored: bool) -> Rounds:
+        found = self.run.network_times if stage == "network" else self.run.times
+        return in_units_of(self.anchor.network_times, found) if anchored and self.anchor and found else found
 
 
 def _changes(pairs: Sequence[Pair], olds: _Anchors, news: _Anchors) -> list[Change]:
@@ -199,35 +215,32 @@ def _changes(pairs: Sequence[Pair], olds: _Anchors, news: _Anchors) -> list[Chan
     changes: list[Change] = []
     for pair in pairs:
         if isinstance(pair.old, Latency) and isinstance(pair.new, Latency):
-            anchors = _same(olds.of(pair.old), news.of(pair.new))
-            changes += _latency(pair, pair.old, pair.new, anchors, confidence)
+            sides = Side(pair.old, olds.of(pair.old)), Side(pair.new, news.of(pair.new))
+            changes += _latency(pair, sides, confidence)
         elif isinstance(pair.old, Accuracy) and isinstance(pair.new, Accuracy):
             changes += _accuracy(pair, pair.old, pair.new, confidence)
     return changes
 
 
-def _same(old: Latency | None, new: Latency | None) -> tuple[Rounds, Rounds]:
-    """The networks' times where both are the same PyTorch on the same weights, else none."""
-    if old is None or new is None or old.model.sha256 != new.model.sha256 or old.backend != new.backend:
-        return (), ()
-    if old.threads != new.threads or _torch(old) != _torch(new):
-        return (), ()
-    return old.network_times, new.network_times
+def _same(old: Latency | None, new: Latency | None) -> bool:
+    """Whether both are the same PyTorch on the same weights."""
+    if old is None or new is None:
+        return False
+    facts = [(run.model.sha256, run.backend, run.threads, _torch(run)) for run in (old, new)]
+    return facts[0] == facts[1]
 
 
 def _torch(run: Run) -> Any:
     return (run.machine.get("versions") or {}).get("torch")
 
 
-def _latency(
-    pair: Pair, old: Latency, new: Latency, anchors: tuple[Rounds, Rounds], confidence: float
-) -> Iterator[Change]:
+def _latency(pair: Pair, sides: Sequence[Side], confidence: float) -> Iterator[Change]:
+    anchored = _same(sides[0].anchor, sides[1].anchor) and all(side.in_turns for side in sides)
     for name, (stage, share) in TIMED.items():
-        rounds = [run.network_times if stage == "network" else run.times for run in (old, new)]
-        timed = [Timed(each, anchor) for each, anchor in zip(rounds, anchors, strict=True)]
-        found = change(timed[0], timed[1], share=share, confidence=confidence)
-        figures = [run.figure(name.split()[-1], stage) for run in (old, new)]
-        yield Change(pair, name, "ms", "lower", figures[0], figures[1], found, bool(anchors[0]))
+        rounds = [side.rounds(stage, anchored) for side in sides]
+        found = change(rounds[0], rounds[1], share=share, confidence=confidence)
+        figures = [side.run.figure(name.split()[-1], stage) for side in sides]
+        yield Change(pair, name, "ms", "lower", figures[0], figures[1], found, anchored)
 
 
 def _accuracy(pair: Pair, old: Accuracy, new: Accuracy, confidence: float) -> Iterator[Change]:

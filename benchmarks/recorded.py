@@ -24,7 +24,7 @@ __all__ = [
 ]  # fmt: skip
 
 Rounds = tuple[NDArray[np.float64], ...]  # milliseconds of the frames of each round
-SWEPT = ("people", "batch", "proposals", "pace_hz")
+ASKED = ("people", "batch", "proposals", "pace_hz", "boxes", "flip_test")
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,10 @@ class Model:
 
 @dataclass(frozen=True)
 class Settings:
-    """What was asked of the model: pictures (their digest), size (height, width), and what may be swept."""
+    """What was asked of the model: pictures (their digest), size (height, width), and what may be swept.
+
+    boxes  where a top-down student's came from: "true" or "detected"
+    """
 
     pictures: str | None = None
     size: tuple[int, int] | None = None
@@ -63,6 +66,8 @@ class Settings:
     batch: int | None = None
     proposals: int | None = None
     pace_hz: float | None = None
+    boxes: str | None = None
+    flip_test: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -95,7 +100,11 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Latency(Run):
-    """Milliseconds: `ms` by stage and figure ("p50", ..., "max"); samples is None where it was not told."""
+    """Milliseconds: `ms` by stage and figure ("p50", ..., "max"); samples is None where it was not told.
+
+    base, over_base  the id of whom it took turns with and is held to, and how many times its own that one's
+                     median is
+    """
 
     samples: int | None
     ms: Mapping[str, Mapping[str, Estimate]]
@@ -104,6 +113,8 @@ class Latency(Run):
     memory: Mapping[str, float]
     energy: Mapping[str, Any]
     cold_start: Mapping[str, float]
+    base: str | None
+    over_base: Estimate | None
 
     def figure(self, name: str, stage: str = "total") -> Estimate | None:
         """A figure of a stage, or None."""
@@ -137,6 +148,8 @@ class Accuracy(Run):
     """Figures by name, as "body/pck"."""
 
     dataset: str
+    title: str
+    notes: str
     pictures: int | None
     dataset_sha256: str | None
     figures: Mapping[str, Figure]
@@ -183,6 +196,7 @@ def _parsed(path: Path, run: Mapping[str, Any]) -> Latency | Accuracy:
 
 
 def _latency(run: Mapping[str, Any], folder: Path) -> Latency:
+    over = run.get("over") or {}
     stages = {stage: _estimates(figures or {}) for stage, figures in (run.get("ms") or {}).items()}
     return Latency(
         **_common(run, folder),
@@ -193,6 +207,8 @@ def _latency(run: Mapping[str, Any], folder: Path) -> Latency:
         memory=_numbers(run.get("memory")),
         energy=dict(run.get("energy") or {}),
         cold_start=_numbers(run.get("cold_start")),
+        base=over.get("id"),
+        over_base=_estimate(over.get("total")),
     )
 
 
@@ -201,6 +217,8 @@ def _accuracy(run: Mapping[str, Any], folder: Path) -> Accuracy:
     return Accuracy(
         **_common(run, folder),
         dataset=str(dataset.get("name") or "unnamed"),
+        title=str(dataset.get("title") or dataset.get("name") or "unnamed"),
+        notes=str(dataset.get("notes") or ""),
         pictures=dataset.get("pictures"),
         dataset_sha256=dataset.get("sha256"),
         figures={name: _figure(name, figure) for name, figure in (run.get("metrics") or {}).items()},
@@ -227,7 +245,7 @@ def _common(run: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         "settings": Settings(
             pictures=asked.get("pictures"),
             size=None if size is None else (int(size[0]), int(size[1])),
-            **{name: asked.get(name) for name in SWEPT},
+            **{name: asked.get(name) for name in ASKED},
         ),
         "folder": folder,
     }

@@ -1,19 +1,20 @@
 """Ratios of latencies that were measured in rounds, with intervals by bootstrap.
 
-Frames of one round are not independent, so whole rounds are resampled (percentile bootstrap). Rounds of two
-runs that took turns belong together and are resampled together: both saw the same moods of the machine.
+Frames of one round are not independent, so whole rounds are resampled (percentile bootstrap). Runs that took
+turns are held against each other round by round: both saw the same moods of the machine, which cancel.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wholebody.benchmarks.recorded import Estimate, Rounds
+from wholebody.benchmarks.interleave import ratio_of_medians
+from wholebody.benchmarks.recorded import Estimate, Latency, Rounds
 
-__all__ = ["Timed", "change", "ratio"]
+__all__ = ["baselines", "change", "in_units_of", "ratio"]
 
 Doubles = NDArray[np.float64]
 RESAMPLES = 4000
@@ -21,61 +22,55 @@ LEAST_ROUNDS = 3  # for an interval
 CHUNK = 4_000_000  # times resampled at once
 
 
-@dataclass(frozen=True)
-class Timed:
-    """Milliseconds in rounds; with an anchor, in units of the median of what took turns with them."""
+def baselines(runs: Sequence[Latency]) -> dict[int, Latency]:
+    """By the identity of a run whom it took turns with and is held to; itself for whoever is the measure.
 
-    rounds: Rounds
-    anchor: Rounds = ()
+    What was recorded without one is held to PyTorch's run of the same student and turns.
+    """
+    by_id = {(_turns(run), run.id): run for run in runs}
+    pytorch = {(_turns(run), run.model.name): run for run in runs if run.is_reference}
+    of = {
+        id(run): by_id.get((_turns(run), run.base or "")) or pytorch.get((_turns(run), run.model.name))
+        for run in runs
+    }
+    found = {key: base for key, base in of.items() if base is not None}
+    return found | {id(base): base for base in found.values()}
 
 
-def ratio(slow: Rounds, fast: Rounds, *, confidence: float = 0.95) -> Estimate | None:
-    """The median of `slow` over that of `fast`, which took turns. None where one of them is empty."""
-    if not slow or not fast:
+def _turns(run: Latency) -> tuple[str, str]:
+    return run.group, str(run.machine.get("host"))
+
+
+def ratio(slow: Rounds, fast: Rounds) -> Estimate | None:
+    """How many times the milliseconds of `fast` those of `slow` are; None unless they took turns."""
+    if not slow or len(slow) != len(fast):
         return None
-    value, resampled = _level(Timed(slow, fast), 0.5, np.random.default_rng(0))
-    return _estimate(value, resampled, confidence)
+    medians = [np.array([[np.median(times)] for times in rounds]) for rounds in (slow, fast)]
+    found = ratio_of_medians(medians[0], medians[1])
+    return Estimate(found.value, (found.low, found.high) if len(slow) >= LEAST_ROUNDS else None)
 
 
-def change(old: Timed, new: Timed, *, share: float = 0.5, confidence: float = 0.95) -> Estimate | None:
-    """A quantile (the median) of `new` over that of `old`, measured apart. None where one of them is "
-    "empty."""
-    if not old.rounds or not new.rounds:
+def in_units_of(anchor: Rounds, rounds: Rounds) -> Rounds:
+    """Each round's times by the median of what the anchor did in its turn of that round."""
+    return tuple(times / np.median(beside) for times, beside in zip(rounds, anchor, strict=True))
+
+
+def change(old: Rounds, new: Rounds, *, share: float = 0.5, confidence: float = 0.95) -> Estimate | None:
+    """A quantile (the median) of `new` over that of `old`, measured apart; None where one is empty."""
+    if not old or not new:
         return None
-    rng = np.random.default_rng(0)
-    (new_value, of_new), (old_value, of_old) = (_level(each, share, rng) for each in (new, old))
-    return _estimate(
-        new_value / old_value, None if of_new is None or of_old is None else of_new / of_old, confidence
-    )
-
-
-def _estimate(value: float, resampled: Doubles | None, confidence: float) -> Estimate:
-    if resampled is None:
+    value = float(np.quantile(np.concatenate(new), share) / np.quantile(np.concatenate(old), share))
+    if min(len(old), len(new)) < LEAST_ROUNDS:
         return Estimate(value)
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(resampled, (tail, 1 - tail))
+    rng, tail = np.random.default_rng(0), (1 - confidence) / 2
+    ratios = _resampled(new, share, rng) / _resampled(old, share, rng)
+    low, high = np.quantile(ratios, (tail, 1 - tail))
     return Estimate(value, (float(low), float(high)))
 
 
-def _level(of: Timed, share: float, rng: np.random.Generator) -> tuple[float, Doubles | None]:
-    """The quantile, by the anchor's median; and that of every resample, None where rounds are too few."""
-    value, resampled, chosen = float(np.quantile(np.concatenate(of.rounds), share)), None, None
-    if len(of.rounds) >= LEAST_ROUNDS:
-        chosen = rng.integers(len(of.rounds), size=(RESAMPLES, len(of.rounds)))
-        resampled = _resampled(of.rounds, chosen, share)
-    if not of.anchor:
-        return value, resampled
-    value /= float(np.median(np.concatenate(of.anchor)))
-    if resampled is None or len(of.anchor) < LEAST_ROUNDS:
-        return value, None
-    if len(of.anchor) != len(of.rounds):
-        chosen = rng.integers(len(of.anchor), size=(RESAMPLES, len(of.anchor)))
-    assert chosen is not None
-    return value, resampled / _resampled(of.anchor, chosen, 0.5)
-
-
-def _resampled(rounds: Rounds, chosen: NDArray[np.int64], share: float) -> Doubles:
-    """The quantile of every resample (R,), for the rounds' numbers (R, rounds); rounds differ in length."""
+def _resampled(rounds: Rounds, share: float, rng: np.random.Generator) -> Doubles:
+    """The quantile of each of RESAMPLES resamples of the rounds, which may differ in length."""
+    chosen = rng.integers(len(rounds), size=(RESAMPLES, len(rounds)))
     padded = np.full((len(rounds), max(map(len, rounds))), np.nan)
     for row, times in zip(padded, rounds, strict=True):
         row[: len(times)] = times

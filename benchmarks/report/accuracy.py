@@ -13,7 +13,7 @@ from wholebody.benchmarks.report.names import Names
 from wholebody.benchmarks.report.photos import photos
 from wholebody.benchmarks.report.wording import NOTHING, difference, in_unit, number, plural, value
 
-__all__ = ["accuracy_sections", "by_dataset", "heading"]
+__all__ = ["accuracy_sections", "by_dataset", "called", "heading"]
 
 
 def accuracy_sections(runs: Sequence[Accuracy], names: Names) -> list[Section]:
@@ -23,9 +23,9 @@ def accuracy_sections(runs: Sequence[Accuracy], names: Names) -> list[Section]:
     blocks: list[Block] = [
         Text(
             "Below each figure its 95 % interval by bootstrap over pictures. Differences are from the "
-            "PyTorch "
-            "reference, paired picture by picture, and told as better or worse only where their interval "
-            "leaves out zero.",
+            "PyTorch reference, paired picture by picture (▲ better, ▼ worse, as far as the interval leaves "
+            "out "
+            "zero).",
             aside=True,
         )
     ]
@@ -37,16 +37,23 @@ def accuracy_sections(runs: Sequence[Accuracy], names: Names) -> list[Section]:
 
 def by_dataset(runs: Sequence[Accuracy]) -> dict[str, list[Accuracy]]:
     """Runs that judge the same annotations, by what these are called."""
-    found: dict[tuple[str, str | None, int | None], list[Accuracy]] = defaultdict(list)
+    digests: dict[str, set[str | None]] = defaultdict(set)
     for run in runs:
-        found[run.dataset, run.dataset_sha256, run.pictures].append(run)
-    several = len({name for name, *_ in found}) < len(found)
-    return {_called(*key, several): runs for key, runs in found.items()}
+        digests[called(run)].add(run.dataset_sha256)
+    found: dict[str, list[Accuracy]] = defaultdict(list)
+    for run in runs:
+        several = len(digests[called(run)]) > 1
+        found[called(run) + f" ({(run.dataset_sha256 or 'unknown')[:8]})" * several].append(run)
+    return found
 
 
-def _called(name: str, sha256: str | None, pictures: int | None, several: bool) -> str:
-    count = "" if pictures is None else f", {plural(pictures, 'picture')}"
-    return f"{name}{count}" + (f" ({(sha256 or 'unknown')[:8]})" if several else "")
+def called(run: Accuracy) -> str:
+    """`COCO-WholeBody, 28 pictures, detected boxes`."""
+    told = [run.title, *([plural(run.pictures, "picture")] if run.pictures is not None else [])]
+    told += [f"{run.settings.boxes} boxes"] * bool(run.settings.boxes) + ["flip test"] * bool(
+        run.settings.flip_test
+    )
+    return ", ".join(told)
 
 
 def heading(name: str, figure: Figure) -> str:
@@ -63,6 +70,7 @@ def _dataset(place: int, title: str, runs: Sequence[Accuracy], names: Names) -> 
         columns,
         [[Cell(heading(n, f), _better(f)), *(_of(run, n) for run in runs)] for n, f in metrics.items()],
     )
+    yield from (Text(note, aside=True) for note in dict.fromkeys(run.notes for run in runs) if note)
     judged = [run for run in runs if any(figure.difference for figure in run.figures.values())]
     if judged:
         yield Table(

@@ -15,9 +15,9 @@ from wholebody.benchmarks.report.document import Block, Cell, Fold, Section, Tab
 from wholebody.benchmarks.report.names import Names
 from wholebody.benchmarks.report.sweeps import pace_blocks, sweep_blocks
 from wholebody.benchmarks.report.wording import NOTHING, number, plain, ratio_cell, setting
-from wholebody.benchmarks.rounds import ratio
+from wholebody.benchmarks.rounds import baselines, ratio
 
-__all__ = ["baselines", "latency_sections"]
+__all__ = ["latency_sections"]
 
 FIGURES = ("p50", "p90", "p95", "p99", "max")
 ROWS = 14  # of a chart; more would not be read
@@ -35,21 +35,13 @@ def latency_sections(runs: Sequence[Latency], names: Names) -> list[Section]:
     return found
 
 
-def baselines(runs: Sequence[Latency]) -> dict[int, Latency]:
-    """By the identity of a run, PyTorch's that took turns with it on the same student."""
-    references = {
-        (run.group, run.machine.get("host"), run.model.name): run for run in runs if run.is_reference
-    }
-    of = {id(run): references.get((run.group, run.machine.get("host"), run.model.name)) for run in runs}
-    return {key: reference for key, reference in of.items() if reference is not None}
-
-
 def _reading() -> Text:
     return Text(
-        "Milliseconds of a whole frame, from the picture to the people, below each figure its 95 % interval "
-        "by "
-        "bootstrap over rounds. Everything that took turns with PyTorch has its ratio: PyTorch's median over "
-        "its own, with rounds resampled in pairs. Ratios of runs that did not take turns are not formed.",
+        "Milliseconds of a whole frame, from the picture to the people; below each figure its 95 % interval "
+        "by bootstrap over rounds. What took turns with PyTorch has its ratio: PyTorch's median over its "
+        "own, "
+        "rounds resampled in pairs (▲ faster, ▼ slower, as far as the interval leaves out 1). Ratios of runs "
+        "that did not take turns are not formed.",
         aside=True,
     )
 
@@ -76,7 +68,10 @@ def _folds(runs: Sequence[Latency], names: Names) -> Iterator[Block]:
 def _setting(
     place: int, title: str, runs: Sequence[Latency], names: Names, against: dict[int, Latency]
 ) -> Iterator[Block]:
+    """A table, and charts where there is something to set side by side."""
     yield _table(runs, names, against)
+    if len(runs) == 1 and place:
+        return
     spread = [(names.way(r), look(names.hue(r))[0], np.concatenate(r.times)) for r in runs if r.times]
     if spread:
         yield chart(
@@ -91,9 +86,8 @@ def _setting(
     if bars:
         yield chart(
             f"stages-{place}", lambda width: draw_stages(bars[:ROWS], width),
-            caption="Where a frame's time goes: medians of its stages, which need not add up to the median "
-            "of "
-            f"the whole.{_left_out(len(bars))}",
+            caption="Where a frame's time goes: medians of its stages, which need not add up to that of the "
+            f"whole.{_left_out(len(bars))}",
             alt=f"Stages of a frame, {title}: " + "; ".join(
                 f"{name} " + ", ".join(f"{stage} {number(ms)}" for stage, ms in stages.items())
                 for name, stages in bars[:ROWS]
@@ -106,16 +100,21 @@ def _left_out(rows: int) -> str:
 
 
 def _table(runs: Sequence[Latency], names: Names, against: dict[int, Latency]) -> Table:
-    with_ratio = any(id(run) in against for run in runs)
+    bases = {id(base): base for run in runs if (base := against.get(id(run)))}
     rows = [
         [
             Cell(names.way(run)), *(plain(run.figure(name)) for name in FIGURES), _rate(run),
-            *[_ratio(run, against.get(id(run)))] * with_ratio, _counted(run),
+            *[_ratio(run, against.get(id(run)))] * bool(bases), _counted(run),
         ]
         for run in runs
     ]  # fmt: skip
-    ratios = ["PyTorch ÷ this"] * with_ratio
+    ratios = [f"{_base_name(list(bases.values()), names)} ÷ this"] * bool(bases)
     return Table("Milliseconds a frame", ["", *FIGURES, "frames/s", *ratios, "counted"], rows)
+
+
+def _base_name(bases: Sequence[Latency], names: Names) -> str:
+    ways = list(dict.fromkeys(names.way(base) for base in bases))
+    return "PyTorch" if all(base.is_reference for base in bases) else ways[0] if len(ways) == 1 else "base"
 
 
 def _rate(run: Latency) -> Cell:
@@ -129,7 +128,7 @@ def _ratio(run: Latency, reference: Latency | None) -> Cell:
         return NOTHING
     if reference is run:
         return Cell("1", tone="muted")
-    return ratio_cell(ratio(reference.times, run.times))
+    return ratio_cell(run.over_base or ratio(reference.times, run.times))
 
 
 def _counted(run: Latency) -> Cell:
@@ -152,7 +151,7 @@ def _cost_rows(runs: Sequence[Latency], names: Names) -> list[list[Cell]]:
     for run in (run for found in _settings(runs, names).values() for run in found):
         if run.memory or run.energy or run.cold_start:
             first.setdefault(names.label(run), run)
-    return [[Cell(names.student(run)), Cell(names.way(run)), *_costs(run)] for run in first.values()]
+    return [[Cell(names.student(run), names.way(run)), *_costs(run)] for run in first.values()]
 
 
 def _costs(run: Latency) -> Iterator[Cell]:
@@ -173,9 +172,8 @@ def _cost_table(rows: list[list[Cell]]) -> Table:
         "Peaks of a process of its own, and seconds from an empty process to the first people: imports, "
         "loading, first frame. A dash is what could not be read here.",
         [
-            "Student", "Precision and runtime", "host, MB", "device, MB", "J/frame", "W", "import, s",
+            "Student", "host, MB", "device, MB", "J/frame", "W", "import, s",
             "load, s", "first frame, s",
         ],
         rows,
-        words=2,
     )  # fmt: skip

@@ -131,8 +131,7 @@ def _repeat(runs: Sequence[Run], files: Sequence[Path]) -> Iterator[Block]:
     report = f"wholebody bench report {shlex.join(file.name for file in files)} -o report"
     yield Code([*commands, report])
     yield Text(
-        "A command that was stopped goes on where it was when it is given again. Compare two machines' or "
-        "two "
-        "versions' files with `wholebody bench compare old.jsonl new.jsonl`.",
+        "A command that was stopped goes on where it was when it is given again. Compare two "
+        "versions with `wholebody bench compare old.jsonl new.jsonl`.",
         aside=True,
     )

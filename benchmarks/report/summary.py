@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 
 from wholebody.benchmarks.recorded import Accuracy, Latency, Run
 from wholebody.benchmarks.report.document import Block, Listing, Section, Text
-from wholebody.benchmarks.report.latency import baselines
 from wholebody.benchmarks.report.names import Names
+from wholebody.benchmarks.report.overview import overview
 from wholebody.benchmarks.report.provenance import machine_name, machines
 from wholebody.benchmarks.report.wording import number, plural
+from wholebody.benchmarks.rounds import baselines
 
 __all__ = ["lead", "summary_section"]
 
@@ -36,7 +37,10 @@ def summary_section(latency: Sequence[Latency], accuracy: Sequence[Accuracy], na
     if not runs:
         how = "Measure with `wholebody bench latency STUDENT --runs runs.jsonl`, then make this report again."
         return Section("In short", [Text(how)])
-    blocks: list[Block] = [Listing([*_fastest(latency, names), *_measured(latency, accuracy, names)])]
+    blocks: list[Block] = [
+        Listing([*_fastest(latency, names), *_measured(latency, accuracy, names)]),
+        overview(latency, accuracy, names),
+    ]
     if caveats := list(_caveats(latency, accuracy)):
         blocks += [Text("What these figures do not say:"), Listing(caveats)]
     return Section("In short", blocks)
@@ -70,7 +74,7 @@ def _fastest(latency: Sequence[Latency], names: Names) -> Iterator[str]:
     seen = set()
     for run in latency:
         student = names.student(run)
-        if student in seen or id(run) not in of:
+        if student in seen or id(run) not in of or not of[id(run)].is_reference:
             continue
         seen.add(student)
         turns = [r for r in latency if of.get(id(r)) is of[id(run)] and r.figure("p50")]

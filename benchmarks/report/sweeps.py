@@ -39,14 +39,12 @@ def pace_blocks(runs: Sequence[Latency], names: Names) -> Iterator[Block]:
         return
     yield Table(
         "Free-running and paced: median and 99th percentile, ms. Between paced frames cores sleep, clocks "
-        "fall "
-        "and caches are lost to others; a camera sees the paced figures.",
-        ["Student", "Precision and runtime", *(f"{_pace(pace)}, {name}" for pace in paces for name in PACED)],
+        "fall and caches are lost to others; a camera sees the paced figures.",
+        ["Student", *(f"{_pace(pace)}, {name}" for pace in paces for name in PACED)],
         [
-            [Cell(title), Cell(way), *(_figure(steps.get(pace), name) for pace in paces for name in PACED)]
+            [Cell(title, way), *(_figure(steps.get(pace), name) for pace in paces for name in PACED)]
             for (title, way), steps in lines.items()
         ],
-        words=2,
     )
 
 
@@ -85,7 +83,7 @@ def _sweep(name: str, title: str, words: str, lines: By, names: Names) -> Iterat
     )  # fmt: skip
     steps = sorted({step for points in medians.values() for step in points})
     yield Table(
-        f"{title}: median milliseconds by {words}",
+        f"The same in figures, by {words}",
         ["Precision and runtime", *(f"{step:g}" for step in steps)],
         [
             [Cell(way), *(plain(points[step]) if step in points else NOTHING for step in steps)]

@@ -12,6 +12,7 @@ from wholebody.benchmarks.report.charts.canvas import chart
 from wholebody.benchmarks.report.charts.pareto import Point, draw_pareto
 from wholebody.benchmarks.report.document import Block, Section
 from wholebody.benchmarks.report.names import Names
+from wholebody.benchmarks.report.overview import same_network
 from wholebody.benchmarks.report.wording import in_unit, setting
 
 __all__ = ["tradeoff_sections"]
@@ -45,8 +46,7 @@ def _dataset(
     yield chart(
         f"tradeoff-{place}", lambda width: draw_pareto(panels, width),
         caption=f"{title}, against the median frame of {asked}. Up and to the left is better; the dashed "
-        f"line "
-        f"joins those that no other beats in both. Bars are 95 % intervals.{missing}",
+        f"line joins those that no other beats in both. Bars are 95 % intervals.{missing}",
         alt=f"{title}, accuracy against latency: " + "; ".join(
             f"{point.name} {metric} {point.accuracy.value:.3g} at {point.ms.value:.3g} ms"
             for metric, _, points in panels for point in points
@@ -64,13 +64,9 @@ def _best_covered(judged: Sequence[Accuracy], latency: Sequence[Latency]) -> tup
 
 
 def _pairs(judged: Sequence[Accuracy], timed: Sequence[Latency]) -> list[Pair]:
-    by_network = {_network(run): run for run in reversed(timed) if run.figure("p50")}
-    return [(run, by_network[_network(run)]) for run in judged if _network(run) in by_network]
-
-
-def _network(run: Accuracy | Latency) -> tuple[str | None, ...]:
-    """The file that was run, and by what. A detector does not count: true boxes may have been given."""
-    return run.model.sha256, run.model.name, run.model.precision, run.runtime
+    able = [run for run in timed if run.figure("p50")]
+    found = [(run, next((each for each in able if same_network(run, each)), None)) for run in judged]
+    return [(run, timed) for run, timed in found if timed is not None]
 
 
 def _panels(pairs: Sequence[Pair], names: Names) -> Iterator[Panel]:

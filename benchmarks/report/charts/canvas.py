@@ -16,7 +16,17 @@ from matplotlib.figure import Figure
 
 from wholebody.benchmarks.report.document import Chart
 
-__all__ = ["LIGHT", "MARKERS", "SERIES", "chart", "look", "standalone", "style_axes", "variables"]
+__all__ = [
+    "LIGHT",
+    "MARKERS",
+    "SERIES",
+    "chart",
+    "fixed_axes",
+    "look",
+    "standalone",
+    "style_axes",
+    "variables",
+]
 
 LIGHT = {
     "ink": "#1d2129", "muted": "#667084", "grid": "#e3e6eb", "paper": "#fffffe",
@@ -31,6 +41,7 @@ DARK = {
 SERIES = tuple(LIGHT[f"c{i}"] for i in range(8))
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "p")
 DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
+SIDE = 0.06  # inches left and right of axes that have no labels there
 WIDE, NARROW = 10.0, 5.0  # inches; 72 units each, as CSS pixels on the page
 RC: Any = {
     "svg.fonttype": "none", "font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"], "font.size": 12,
@@ -55,6 +66,15 @@ def look(number: int) -> tuple[str, str, Any]:
     """Colour, marker and dash of the so-manieth of a chart's lines; no two of the first 64 are alike."""
     turn = number // len(SERIES)
     return SERIES[number % len(SERIES)], MARKERS[(number + turn) % len(MARKERS)], DASHES[turn % len(DASHES)]
+
+
+def fixed_axes(width: float, height: float, *, top: float, bottom: float = 0.55) -> tuple[Figure, Any]:
+    """A figure with one pair of axes, with margins in inches; it is drawn much faster than a layout is "
+    "found."""
+    figure = Figure((width, height))
+    sides = {"left": SIDE / width, "right": 1 - SIDE / width}
+    figure.subplots_adjust(**sides, top=1 - top / height, bottom=bottom / height)
+    return figure, figure.subplots()
 
 
 def style_axes(axes: Any, grid: str = "x") -> None:

@@ -10,13 +10,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import NDArray
 
-from wholebody.benchmarks.report.charts.canvas import LIGHT, style_axes
+from wholebody.benchmarks.report.charts.canvas import LIGHT, fixed_axes, style_axes
 from wholebody.benchmarks.report.wording import number
 
 __all__ = ["draw_distributions"]
 
 Doubles = NDArray[np.float64]
-ROW, EDGES = 0.72, 0.75  # inches of a row, and of what is above and below all rows
+ROW, BELOW = 0.72, 0.58  # inches of a row, and of what is below all rows
 WORDS = 0.22  # inches of a line of words, where there is no room for two beside each other
 BINS = 160
 FAR = 6.0  # where medians are further apart than this factor, the axis is logarithmic
@@ -25,8 +25,8 @@ FAR = 6.0  # where medians are further apart than this factor, the axis is logar
 def draw_distributions(rows: Sequence[tuple[str, str, Doubles]], width: float) -> Figure:
     """Name, colour and milliseconds of every frame, a row each; median, 95th and 99th percentile marked."""
     narrow = width < 6
-    figure = Figure((width, (ROW + narrow * WORDS) * len(rows) + EDGES), layout="constrained")
-    axes = figure.subplots()
+    height = (ROW + narrow * WORDS) * len(rows)
+    figure, axes = fixed_axes(width, height + BELOW, top=0.02, bottom=BELOW)
     medians = [float(np.median(times)) for *_, times in rows]
     logarithmic = max(medians) > FAR * min(medians)
     low = min(float(np.quantile(times, 0.002)) for *_, times in rows)

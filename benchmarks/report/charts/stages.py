@@ -8,12 +8,12 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from wholebody.benchmarks.report.charts.canvas import LIGHT, SERIES, style_axes
+from wholebody.benchmarks.report.charts.canvas import LIGHT, SERIES, fixed_axes, style_axes
 from wholebody.benchmarks.report.wording import number
 
 __all__ = ["OTHER", "STAGES", "draw_stages"]
 
-ROW, EDGES = 0.58, 1.05  # inches
+ROW, LEGEND_ROW, BELOW = 0.58, 0.26, 0.58  # inches
 STAGES = ("decode", "detect", "preprocess", "upload", "network", "download", "postprocess")
 OTHER = "other"  # of the total, what no stage counts
 HUES = dict(zip((*STAGES, OTHER), (6, 5, 2, 4, 0, 3, 1, 7), strict=True))
@@ -22,8 +22,9 @@ HUES = dict(zip((*STAGES, OTHER), (6, 5, 2, 4, 0, 3, 1, 7), strict=True))
 def draw_stages(rows: Sequence[tuple[str, Mapping[str, float]]], width: float) -> Figure:
     """Name and the stages' median milliseconds, a row each."""
     present = [stage for stage in (*STAGES, OTHER) if any(stages.get(stage) for _, stages in rows)]
-    figure = Figure((width, ROW * len(rows) + EDGES), layout="constrained")
-    axes = figure.subplots()
+    columns = len(present) if width > 6 else 3
+    above = LEGEND_ROW * -(-len(present) // columns) + 0.1
+    figure, axes = fixed_axes(width, ROW * len(rows) + above + BELOW, top=above, bottom=BELOW)
     longest = max(sum(stages.values()) for _, stages in rows)
     for row, (name, stages) in enumerate(rows):
         base = len(rows) - 1 - row
@@ -34,8 +35,8 @@ def draw_stages(rows: Sequence[tuple[str, Mapping[str, float]]], width: float) -
     style_axes(axes)
     figure.legend(
         handles=[Patch(color=SERIES[HUES[stage]], label=stage) for stage in present],
-        loc="outside upper left", ncols=len(present) if width > 6 else 3, handlelength=0.9, handleheight=0.9,
-        columnspacing=1.2, borderaxespad=0.1,
+        loc="upper left", bbox_to_anchor=(0, 1), ncols=columns, handlelength=0.9, handleheight=0.9,
+        columnspacing=1.2, borderaxespad=0.1, borderpad=0.1,
     )  # fmt: skip
     return figure
 

@@ -15,7 +15,7 @@ MACHINE: Mapping[str, Any] = {
     "power_mode": None, "system": "Linux x86_64", "load": 0.12, "gpu": None,
     "versions": {"python": "3.11.9", "numpy": "2.4.1", "onnxruntime": "1.31.1", "torch": "2.13.0"},
 }  # fmt: skip
-ORT, TORCH, COMPILE = "onnxruntime:CPUExecutionProvider", "torch", "torch.compile"
+ORT, TORCH, COMPILE = "onnxruntime:CPUExecutionProvider", "pytorch:2.13.0", "torch.compile:2.13.0"
 SETTINGS: Mapping[str, Any] = {
     "pictures": "5f" * 32, "size": [480, 640], "people": 3, "batch": 1, "proposals": None, "pace_hz": None,
 }  # fmt: skip
@@ -150,11 +150,34 @@ def suite(folder: Path | None = None) -> Iterator[dict[str, Any]]:
         for precision, backend, _, change in ways[2:]:
             yield accuracy_run(
                 change, name=student, precision=precision, backend=backend,
-                worst=_worst(folder) if folder and precision == "int8" else (),
+                worst=drawn(folder) if folder and precision == "int8" else (),
             )  # fmt: skip
 
 
-def _worst(folder: Path) -> tuple[dict[str, Any], ...]:
+def small_suite(folder: Path) -> list[dict[str, Any]]:
+    """One of everything that a report shows."""
+    runs = []
+    for people in (3, 1):
+        for seed, (precision, backend, ms) in enumerate(
+            (("fp32", TORCH, 76.0), ("fp32", ORT, 40.0), ("int8", ORT, 25.0))
+        ):
+            runs.append(
+                latency_run(
+                    ms + people,
+                    precision=precision,
+                    backend=backend,
+                    people=people,
+                    seed=seed,
+                    group=f"g{people}",
+                )
+            )
+    runs.append(latency_run(46.0, pace_hz=30.0, group="paced"))
+    runs += [accuracy_run(), accuracy_run(-0.03, precision="int8", worst=drawn(folder))]
+    return runs
+
+
+def drawn(folder: Path) -> tuple[dict[str, Any], ...]:
+    """Four pictures that came out badly, drawn into a folder."""
     import cv2
 
     (folder / "worst").mkdir(exist_ok=True)
