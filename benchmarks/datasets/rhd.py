@@ -28,6 +28,7 @@ __all__ = ["Rhd", "read_rhd"]
 
 Doubles = NDArray[np.float64]
 PATTERNS = ("annotations/rhd_test.json", "*rhd*.json")
+PICKLES = ("evaluation/anno_evaluation.pickle", "*/evaluation/anno_evaluation.pickle")
 JSON_URL = "https://download.openmmlab.com/mmpose/datasets/rhd_annotations.zip"
 
 
@@ -38,8 +39,8 @@ class Rhd(Hand3d):
 
 def read_rhd(folder: Path, *, annotations: Path | None = None) -> Rhd:
     """Read the evaluation set. Raises SourceError, also where there is only the publishers' pickle."""
-    pickles = sorted(folder.glob("**/anno_evaluation.pickle")) if annotations is None else []
-    if pickles and not any(any(folder.glob(pattern)) for pattern in PATTERNS):
+    pickles = [path for pattern in PICKLES for path in folder.glob(pattern)]
+    if annotations is None and pickles and not any(any(folder.glob(pattern)) for pattern in PATTERNS):
         raise SourceError(
             f"{pickles[0]} is a pickle, which can run code, and is not opened: put annotations/rhd_test.json "
             f"of {JSON_URL} into {folder}, the same annotations in JSON"
