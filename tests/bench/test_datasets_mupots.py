@@ -252,6 +252,17 @@ def test_joints_that_are_nan_are_wrong(tmp_path: Path) -> None:
     assert float(none["pck3d_all"][0][0]) == float(none["found"][0][0]) == 0
 
 
+def test_the_top_of_the_head_matches_nobody(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    true = person(rng, 300)
+    write(tmp_path / "TS1", [[true]])
+    dataset = reader("mupots")(tmp_path)
+    for joint, matched in ((12, 0), (0, 1)):
+        flat, solid = like(rng, true, 0)
+        flat[[i for i in range(13) if i != joint]] += 1000
+        assert dataset.tally(people_of([(flat, solid)]), dataset.pictures[0])["found"][0][0] == matched
+
+
 def test_a_student_without_a_top_of_the_head(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     true = person(rng, 300)
