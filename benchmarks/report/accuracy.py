@@ -63,26 +63,26 @@ def heading(name: str, figure: Figure) -> str:
 
 
 def _dataset(place: int, title: str, runs: Sequence[Accuracy], names: Names) -> Iterator[Block]:
-    metrics = {name: figure for run in runs for name, figure in run.figures.items()}
-    columns = ["", *(names.label(run) for run in runs)]
-    yield Table(
-        title,
-        columns,
-        [[Cell(heading(n, f), _better(f)), *(_of(run, n) for run in runs)] for n, f in metrics.items()],
-    )
-    yield from (Text(note, aside=True) for note in dict.fromkeys(run.notes for run in runs) if note)
-    judged = [run for run in runs if any(figure.difference for figure in run.figures.values())]
-    if judged:
+    for student, found in _by_student(runs, names).items():
+        metrics = {name: figure for run in found for name, figure in run.figures.items()}
+        ways = ["", *(names.way(run) for run in found)]
         yield Table(
-            f"{title}: difference from the reference",
-            ["", *(names.label(run) for run in judged)],
+            student,
+            ways,
+            [[Cell(heading(n, f), _better(f)), *(_of(run, n) for run in found)] for n, f in metrics.items()],
+        )
+        if not any(figure.difference for run in found for figure in run.figures.values()):
+            continue
+        yield Table(
+            f"{student}: difference from the reference",
+            ways,
             [
-                [Cell(heading(n, f), _reference(judged, n)), *(_difference(run, n) for run in judged)]
+                [Cell(heading(n, f), _reference(found, n)), *(_difference(run, n) for run in found)]
                 for n, f in metrics.items()
             ],
         )
-    for student, found in _by_student(judged, names).items():
         yield _chart(f"difference-{place}-{names.marker(found[0])}", f"{student}, {title}", found, names)
+    yield from (Text(note, aside=True) for note in dict.fromkeys(run.notes for run in runs) if note)
 
 
 def _better(figure: Figure) -> str:

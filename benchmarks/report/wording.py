@@ -73,7 +73,7 @@ def difference(figure: Figure) -> Cell:
     if figure.difference is None:
         return NOTHING
     scale, places, unit = in_unit(figure.unit)
-    of = figure.difference.times(scale)
+    of, places = figure.difference.times(scale), places + 1
     return Cell(
         signed(of.value, places) + (" points" if figure.unit == "share" else unit),
         _span(of, lambda size: signed(size, places)),

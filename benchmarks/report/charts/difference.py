@@ -42,7 +42,10 @@ def _panel(axes: Any, rows: Sequence[tuple[str, Mapping[int, Estimate]]], ways: 
     top = _height(rows, len(ways))
     axes.axvline(0, color=LIGHT["muted"], linewidth=1.2)
     for metric, found in rows:
-        axes.text(0, top - HEAD / 2, metric, transform=axes.get_yaxis_transform(), va="center", fontsize=12)
+        axes.text(
+            0, top - HEAD / 2, metric, transform=axes.get_yaxis_transform(), va="center", fontsize=12,
+            bbox={"facecolor": LIGHT["paper"], "edgecolor": "none", "pad": 1.5},
+        )  # fmt: skip
         for way, of in found.items():
             _point(axes, top - HEAD - LINE * (way + 0.35), ways[way][1], of)
         top -= HEAD + LINE * len(ways)

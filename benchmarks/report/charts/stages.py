@@ -16,7 +16,7 @@ __all__ = ["OTHER", "STAGES", "draw_stages"]
 ROW, LEGEND_ROW, BELOW = 0.58, 0.26, 0.58  # inches
 STAGES = ("decode", "detect", "preprocess", "upload", "network", "download", "postprocess")
 OTHER = "other"  # of the total, what no stage counts
-HUES = dict(zip((*STAGES, OTHER), (6, 5, 2, 4, 0, 3, 1, 7), strict=True))
+HUES: dict[str, int] = dict(zip((*STAGES, OTHER), (6, 5, 2, 4, 0, 3, 1, 7), strict=True))
 
 
 def draw_stages(rows: Sequence[tuple[str, Mapping[str, float]]], width: float) -> Figure:

@@ -163,10 +163,10 @@ def test_differences_are_told_by_their_interval(tmp_path: Path, samples: ModuleT
     assert {row[1].tone for row in changes.rows} == {""}
     assert {row[2].tone for row in changes.rows} == {"worse"}
     error = next(row for row in changes.rows if row[0].text == "body · MPJPE")
-    assert error[2].text == "+6.7 mm"
+    assert error[2].text == "+6.65 mm"
     assert error[0].note == "reference 133.0 mm"
     share = next(row for row in changes.rows if row[0].text == "body · PCK@0.1")
-    assert share[2].text == "−4.5 points"
+    assert share[2].text == "−4.51 points"
 
 
 def test_boxes_and_annotations_part_the_data_sets(tmp_path: Path, samples: ModuleType) -> None:
