@@ -91,12 +91,13 @@ def _timed(pose: Pipeline, picture: Image) -> tuple[float, ...]:
 
 
 def ratio_of_medians(slow: Milliseconds, fast: Milliseconds) -> Ratio:
-    """The median of `slow` over that of `fast`, both (rounds, frames) with the same rounds.
+    """How many times the milliseconds of `fast` those of `slow` are, both (rounds, frames) with the same rounds.
 
-    The interval is of the percentile bootstrap over rounds: frames of one block are not independent, blocks
-    of one round share what the machine did meanwhile.
+    The median over the rounds of the ratio of their medians: blocks of one round share what the machine did
+    meanwhile, which then cancels. The interval is of the percentile bootstrap over rounds, for frames of one
+    block are not independent.
     """
-    chosen = np.random.default_rng(0).integers(len(slow), size=(RESAMPLES, len(slow)))
-    medians = (np.median(times[chosen].reshape(RESAMPLES, -1), axis=1) for times in (slow, fast))
-    low, high = np.percentile(np.divide(*medians), (2.5, 97.5))
-    return Ratio(float(np.median(slow) / np.median(fast)), float(low), float(high))
+    logs = np.log(np.median(slow, axis=1)) - np.log(np.median(fast, axis=1))
+    chosen = np.random.default_rng(0).integers(len(logs), size=(RESAMPLES, len(logs)))
+    low, high = np.percentile(np.median(logs[chosen], axis=1), (2.5, 97.5))
+    return Ratio(*map(float, np.exp((np.median(logs), low, high))))
