@@ -29,7 +29,7 @@ KERNELS = {
     for name, dtype in (("float", np.float32), ("half", np.float16))
     for levels in (False, True)
 }
-BLOCK, TILE = (32, 8), (32, 32)
+BLOCK, TILE = (32, 8), (64, 32)
 
 
 class GpuPreprocessor:

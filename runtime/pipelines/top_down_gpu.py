@@ -80,18 +80,18 @@ class GpuTopDownPose(OnGpu, TopDownPose):
             there: Any = self._there(image)
             return super().__call__(there)  # for the detector and the crops
 
-    def detect(self, image: Any) -> tuple[Floats, Floats]:
+    def detect(self, image_bgr: Any) -> tuple[Floats, Floats]:
         """Boxes (N, 4) in pixels of the picture and score (N,), best first, at most `max_people`."""
         if isinstance(self.detector, GpuPersonDetector):
             with self._turn():
-                boxes, score = self.detector(self._there(image), after=self._cuda)
+                boxes, score = self.detector(self._there(image_bgr), after=self._cuda)
             return boxes[: self.max_people], score[: self.max_people]
-        if self.detector is not None and (is_device_array(image) or np.ndim(image) == 2):
+        if self.detector is not None and (is_device_array(image_bgr) or np.ndim(image_bgr) == 2):
             raise ValueError(
                 f"{self.detector.spec.name} runs on the CPU and takes a (height, width, 3) array that is "
                 "here: build it with `wholebody build`, or give boxes"
             )
-        return super().detect(image)
+        return super().detect(image_bgr)
 
     def _there(self, image: Any) -> DeviceArray:
         """A picture on the GPU, or on its way there."""
@@ -117,8 +117,8 @@ class GpuTopDownPose(OnGpu, TopDownPose):
         times = {"detect": 0.0, **times}
         return people.with_metadata(**self._metadata, times_ms=times), kept
 
-    def _size(self, image: Any) -> tuple[int, int]:
-        return source_size(as_picture(image, self._cuda))
+    def _size(self, image_bgr: Any) -> tuple[int, int]:
+        return source_size(as_picture(image_bgr, self._cuda))
 
     def _compile(self) -> None:
         """Run once, so that the first picture does not wait for compilers, or fail for want of one."""

@@ -51,6 +51,18 @@ def test_pictures_of_any_size(gpu: Gpu, size: tuple[int, int], dtype: type[np.fl
     check(gpu, picture(*size), dtype)
 
 
+@pytest.mark.parametrize("canvas", [(47, 63), (33, 65), (64, 66), (1, 1)], ids=str)
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_inputs_of_any_size(gpu: Gpu, canvas: tuple[int, int], dtype: type[np.floating]) -> None:
+    """Two columns are written at once only where rows begin at even places."""
+    spec = InputSpec(*canvas, *canvas, SPEC.mean, SPEC.std)
+    for size in ((100, 64), (31, 90)):
+        image = picture(*size)
+        box = letterbox(size, spec)
+        got = gpu.download(GpuPreprocessor(gpu, spec, dtype)(gpu.upload(image), box))
+        np.testing.assert_allclose(got, preprocess(image, box, spec), rtol=0, atol=tolerance(image, dtype))
+
+
 def test_the_rest_is_zero_after_a_larger_picture(gpu: Gpu) -> None:
     process = GpuPreprocessor(gpu, SPEC)
     for size in ((48, 64), (48, 20)):
