@@ -7,7 +7,7 @@ slows down slows all alike.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wholebody.benchmarks.energy import Meter
+from wholebody.benchmarks.interleave import ratio_of_medians
 from wholebody.benchmarks.latency.contenders import Contender
 from wholebody.benchmarks.latency.scenes import Scene
 from wholebody.runtime.errors import WholebodyError
@@ -24,6 +25,7 @@ __all__ = ["Asked", "Timed", "take_turns"]
 Milliseconds = NDArray[np.float64]
 
 FRAMES, ROUNDS, LEAST_ROUNDS = 200, 40, 5
+PRECISE = 0.03  # reach of a ratio's interval to each side
 BLOCK = FRAMES // ROUNDS
 
 
@@ -64,8 +66,9 @@ def take_turns(
     device_memory: Callable[[Contender], float | None],
     tell: Callable[[str], None],
 ) -> dict[Contender, Timed]:
-    """Let everyone get warm, then go round until each has 200 frames or had so many seconds.
+    """Let everyone get warm, then go round until it is known how they compare.
 
+    That is with 200 frames each and ratios to the first one within 3 %, or when each had so many seconds.
     Five rounds at least, of one frame or more. Whoever fails is told of and left out.
     """
     timed: dict[Contender, Timed] = {}
@@ -80,7 +83,7 @@ def take_turns(
         slowest = max(slowest, typical)
     block = int(np.clip(seconds * 1e3 / ROUNDS / max(slowest, 1e-3) - 1, 1, BLOCK))
     began, done = time.perf_counter(), 0
-    while timed and not _enough(done, done * block, time.perf_counter() - began, seconds * len(timed)):
+    while timed and not _enough(list(timed.values()), time.perf_counter() - began, seconds * len(timed)):
         for contender in list(timed):
             try:
                 _block(timed[contender], workers[contender], done * block, block, meters.get(contender))
@@ -95,8 +98,23 @@ def take_turns(
     return timed
 
 
-def _enough(rounds: int, frames: int, elapsed: float, seconds: float) -> bool:
-    return rounds >= LEAST_ROUNDS and (frames >= FRAMES or elapsed >= seconds)
+def _enough(timed: Sequence[Timed], elapsed: float, seconds: float) -> bool:
+    first, *others = timed
+    if len(first.rounds) < LEAST_ROUNDS:
+        return False
+    if elapsed >= seconds:
+        return True
+    return len(first.rounds) * len(first.rounds[0]) >= FRAMES and all(
+        _precise(first, other) for other in others
+    )
+
+
+def _precise(one: Timed, other: Timed) -> bool:
+    slow, fast = one.of("total"), other.of("total")
+    if min(slow.min(), fast.min()) <= 0:
+        return True
+    ratio = ratio_of_medians(slow, fast)
+    return ratio.high - ratio.low <= 2 * PRECISE * ratio.value
 
 
 def _block(timed: Timed, worker: Asked, first: int, count: int, meter: Meter | None) -> None:
