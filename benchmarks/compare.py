@@ -19,7 +19,16 @@ from pathlib import Path
 from statistics import NormalDist
 from typing import Any, Literal
 
-from wholebody.benchmarks.recorded import Accuracy, Estimate, Figure, Latency, Rounds, Run, load_runs
+from wholebody.benchmarks.recorded import (
+    Accuracy,
+    Estimate,
+    Figure,
+    Latency,
+    Rounds,
+    Run,
+    load_runs,
+    negligible,
+)
 from wholebody.benchmarks.rounds import baselines, change, in_units_of
 from wholebody.runtime.errors import SourceError
 
@@ -72,12 +81,12 @@ class Change:
 
     @property
     def verdict(self) -> Verdict:
-        """By whether the interval leaves out that nothing changed."""
+        """By whether the interval leaves out that nothing changed; what rounds to nothing has not."""
         same = 1.0 if self.unit == "ms" else 0.0
         if self.change is None or self.change.interval is None:
             return "no evidence"
         low, high = self.change.interval
-        if low <= same <= high:
+        if low <= same <= high or (self.unit != "ms" and abs(self.change.value) < negligible(self.unit)):
             return "no evidence"
         return "better" if (low > same) == (self.better == "higher") else "worse"
 

@@ -20,7 +20,7 @@ from wholebody.runtime.errors import SourceError
 
 __all__ = [
     "Accuracy", "Estimate", "Figure", "Latency", "Model", "Rounds", "Run", "Settings", "Worst", "load_runs",
-    "read_recorded",
+    "negligible", "read_recorded",
 ]  # fmt: skip
 
 Rounds = tuple[NDArray[np.float64], ...]  # milliseconds of the frames of each round
@@ -132,6 +132,16 @@ class Figure:
     reference: float | None
     difference: Estimate | None
 
+    @property
+    def moved(self) -> bool:
+        """Whether it differs from the reference by more than nothing."""
+        return self.difference is not None and abs(self.difference.value) >= negligible(self.unit)
+
+
+def negligible(unit: str) -> float:
+    """The difference that is none: of a hundredth of a point, millimetre or pixel not even half."""
+    return {"share": 5e-5, "mm": 5e-3, "px": 5e-3}.get(unit, 5e-5)
+
 
 @dataclass(frozen=True)
 class Worst:
@@ -154,6 +164,7 @@ class Accuracy(Run):
     dataset_sha256: str | None
     figures: Mapping[str, Figure]
     reference: str | None  # its backend, and what tells it from others
+    ranked_by: str | None  # the figure that the worst are worst by
     worst: tuple[Worst, ...]
 
 
@@ -223,6 +234,7 @@ def _accuracy(run: Mapping[str, Any], folder: Path) -> Accuracy:
         dataset_sha256=dataset.get("sha256"),
         figures={name: _figure(name, figure) for name, figure in (run.get("metrics") or {}).items()},
         reference=None if reference is None else _told(reference),
+        ranked_by=run.get("ranked_by"),
         worst=tuple(_worst(each) for each in run.get("worst") or ()),
     )
 

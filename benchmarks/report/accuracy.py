@@ -16,6 +16,10 @@ from wholebody.benchmarks.report.wording import NOTHING, difference, in_unit, nu
 __all__ = ["accuracy_sections", "by_dataset", "called", "heading"]
 
 
+ROWS = 14  # of a chart
+Panels = dict[str, list[tuple[str, dict[int, Estimate]]]]
+
+
 def accuracy_sections(runs: Sequence[Accuracy], names: Names) -> list[Section]:
     """Figures and differences for each data set, then the worst pictures; nothing where there are no runs."""
     if not runs:
@@ -57,54 +61,61 @@ def called(run: Accuracy) -> str:
 
 
 def heading(name: str, figure: Figure) -> str:
-    """`body · PCK@0.1`, of "body/pck"; as the title is where it names the part itself."""
+    """`body: PCK@0.1`, of "body/pck"; as the title is where it names the part itself."""
     part = name.rpartition("/")[0].replace("_", " ")
-    return figure.title if not part or part in figure.title else f"{part} · {figure.title}"
+    return figure.title if not part or ":" in figure.title else f"{part}: {figure.title}"
 
 
 def _dataset(place: int, title: str, runs: Sequence[Accuracy], names: Names) -> Iterator[Block]:
     for student, found in _by_student(runs, names).items():
-        metrics = {name: figure for run in found for name, figure in run.figures.items()}
-        ways = ["", *(names.way(run) for run in found)]
-        yield Table(
-            student,
-            ways,
-            [[Cell(heading(n, f), _better(f)), *(_of(run, n) for run in found)] for n, f in metrics.items()],
-        )
+        yield _table(student, found, names)
         if not any(figure.difference for run in found for figure in run.figures.values()):
             continue
-        yield Table(
-            f"{student}: difference from the reference",
-            ways,
-            [
-                [Cell(heading(n, f), _reference(found, n)), *(_difference(run, n) for run in found)]
-                for n, f in metrics.items()
-            ],
-        )
-        yield _chart(f"difference-{place}-{names.marker(found[0])}", f"{student}, {title}", found, names)
+        panels = _panels(found)
+        if panels:
+            yield _chart(
+                f"difference-{place}-{names.marker(found[0])}", f"{student}, {title}", panels, found, names
+            )
+        else:
+            yield Text(f"{student}: no figure differs from the reference's in the digits shown.", aside=True)
     yield from (Text(note, aside=True) for note in dict.fromkeys(run.notes for run in runs) if note)
+
+
+def _table(student: str, runs: Sequence[Accuracy], names: Names) -> Table:
+    """A row a metric; of each run its figure and the difference from the reference."""
+    metrics = {name: figure for run in runs for name, figure in run.figures.items()}
+    beside = any(figure.difference or figure.reference is not None for figure in metrics.values())
+    columns = [column for run in runs for column in [names.way(run), *["difference"] * beside]]
+    rows = [
+        [
+            Cell(heading(name, figure), _better(figure)),
+            *[_reference(runs, name)] * beside,
+            *(cell for run in runs for cell in _cells(run, name, beside)),
+        ]
+        for name, figure in metrics.items()
+    ]
+    return Table(student, ["", *["reference"] * beside, *columns], rows)
 
 
 def _better(figure: Figure) -> str:
     return "lower is better" if figure.better == "lower" else ""
 
 
-def _of(run: Accuracy, name: str) -> Cell:
-    return value(run.figures[name]) if name in run.figures else NOTHING
+def _cells(run: Accuracy, name: str, beside: bool) -> list[Cell]:
+    figure = run.figures.get(name)
+    if figure is None:
+        return [NOTHING] * (1 + beside)
+    return [value(figure), *[difference(figure)] * beside]
 
 
-def _difference(run: Accuracy, name: str) -> Cell:
-    return difference(run.figures[name]) if name in run.figures else NOTHING
-
-
-def _reference(runs: Sequence[Accuracy], name: str) -> str:
+def _reference(runs: Sequence[Accuracy], name: str) -> Cell:
     """What the reference came to, where it is the same for all."""
     figures = [run.figures[name] for run in runs if name in run.figures]
     references = {figure.reference for figure in figures if figure.reference is not None}
     if len(references) != 1:
-        return ""
+        return NOTHING
     scale, places, unit = in_unit(figures[0].unit)
-    return f"reference {number(references.pop() * scale, places)}{unit}"
+    return Cell(number(references.pop() * scale, places) + unit, tone="muted")
 
 
 def _by_student(runs: Sequence[Accuracy], names: Names) -> dict[str, list[Accuracy]]:
@@ -114,31 +125,41 @@ def _by_student(runs: Sequence[Accuracy], names: Names) -> dict[str, list[Accura
     return found
 
 
-def _chart(name: str, title: str, runs: Sequence[Accuracy], names: Names) -> Chart:
-    panels = list(_panels(runs).items())
+def _chart(name: str, title: str, panels: Panels, runs: Sequence[Accuracy], names: Names) -> Chart:
     ways = [(names.way(run), names.hue(run)) for run in runs]
     return chart(
-        name, lambda width: draw_differences(panels, ways, width),
-        caption=f"{title}: difference from the reference, with 95 % intervals.",
+        name, lambda width: draw_differences(list(panels.items()), ways, width),
+        caption=f"{title}: difference from the reference, with 95 % intervals, of what differs most.",
         alt=f"{title}: difference from the reference by metric; the table above has the same figures.",
     )  # fmt: skip
 
 
-def _panels(runs: Sequence[Accuracy]) -> dict[str, list[tuple[str, dict[int, Estimate]]]]:
-    """By unit and direction the metrics, each with the differences by the place of the run."""
-    panels: dict[str, list[tuple[str, dict[int, Estimate]]]] = defaultdict(list)
-    for name, figure in {name: f for run in runs for name, f in run.figures.items()}.items():
+def _panels(runs: Sequence[Accuracy]) -> Panels:
+    """By unit and direction the metrics that moved most, with the differences by the place of the run."""
+    panels: Panels = defaultdict(list)
+    for name, figure in _most_moved(runs).items():
         scale, _, unit = in_unit(figure.unit)
+        unit = {"share": "points", "": "plain figures"}.get(figure.unit, unit.strip())
+        side = "to the right is better" if figure.better == "higher" else "to the left is better"
         found = {
             place: change.times(scale)
             for place, run in enumerate(runs)
             if name in run.figures and (change := run.figures[name].difference)
         }
-        if found:
-            unit = {"share": "points", "": "plain figures"}.get(figure.unit, unit.strip())
-            side = "to the right is better" if figure.better == "higher" else "to the left is better"
-            panels[f"{unit}, {side}"].append((heading(name, figure), found))
+        panels[f"{unit}, {side}"].append((heading(name, figure), found))
     return panels
+
+
+def _most_moved(runs: Sequence[Accuracy]) -> dict[str, Figure]:
+    """At most ROWS metrics, in the order of the table."""
+    moved: dict[str, float] = {}
+    for run in runs:
+        for name, figure in run.figures.items():
+            if figure.moved and figure.difference:
+                share = abs(figure.difference.value) / max(abs(figure.reference or 1.0), 1e-9)
+                moved[name] = max(share, moved.get(name, 0.0))
+    most = set(sorted(moved, key=lambda name: -moved[name])[:ROWS])
+    return {name: f for run in runs for name, f in run.figures.items() if name in most}
 
 
 def _worst(run: Accuracy, names: Names) -> Iterator[Block]:

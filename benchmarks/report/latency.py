@@ -50,7 +50,9 @@ def _settings(runs: Sequence[Latency], names: Names) -> dict[str, list[Latency]]
     """By student and what was asked of it the runs that may stand in one table; free-running ones first."""
     several = len({str(run.machine.get("cpu")) for run in runs}) > 1
     found: dict[str, list[Latency]] = defaultdict(list)
-    for run in sorted(runs, key=lambda run: (names.marker(run), bool(run.settings.pace_hz))):
+    for run in sorted(
+        runs, key=lambda run: (names.marker(run), bool(run.settings.pace_hz), not run.is_reference)
+    ):
         machine = f" · {run.machine.get('cpu')}" if several else ""
         found[f"{names.student(run)} · {setting(run.settings)}{machine}"].append(run)
     return found

@@ -22,7 +22,8 @@ class Names:
         runs = list(runs)
         threads = defaultdict(set)
         for run in runs:
-            threads[self.student(run), _way(run)].add(run.threads)
+            if run.threads is not None:
+                threads[self.student(run), _way(run)].add(run.threads)
         self._ambiguous = {key for key, counts in threads.items() if len(counts) > 1}
         self._hues = _numbered(self.way(run) for run in runs)
         self._markers = _numbered(self.student(run) for run in runs)

@@ -59,7 +59,7 @@ def _first_settings(latency: Sequence[Latency], names: Names) -> list[Latency]:
     for run in free:
         first.setdefault(names.student(run), run)
     chosen = [run for run in free if run.settings == first[names.student(run)].settings]
-    return sorted(chosen, key=lambda run: list(first).index(names.student(run)))
+    return sorted(chosen, key=lambda run: (list(first).index(names.student(run)), not run.is_reference))
 
 
 def _judged(run: Latency, accuracy: Sequence[Accuracy]) -> Judged:

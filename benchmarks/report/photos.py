@@ -9,7 +9,7 @@ import numpy as np
 
 from wholebody.benchmarks.recorded import Accuracy, Worst
 from wholebody.benchmarks.report.document import Photo
-from wholebody.benchmarks.report.wording import number
+from wholebody.benchmarks.report.wording import in_unit, number
 
 __all__ = ["photos"]
 
@@ -22,15 +22,18 @@ def photos(run: Accuracy) -> list[Photo]:
     found = (
         (place, worst, _jpeg(run.folder / worst.file)) for place, worst in enumerate(run.worst) if worst.file
     )
-    return [Photo(f"{run.id}-{place}", jpeg, _caption(worst)) for place, worst, jpeg in found if jpeg]
+    return [Photo(f"{run.id}-{place}", jpeg, _caption(run, worst)) for place, worst, jpeg in found if jpeg]
 
 
-def _caption(worst: Worst) -> str:
+def _caption(run: Accuracy, worst: Worst) -> str:
+    ranked = run.figures.get(run.ranked_by or "")
+    scale, places, unit = in_unit(ranked.unit if ranked else "")
     told = [worst.picture]
     if worst.figure is not None:
-        told.append(f"{number(worst.figure)}")
+        what = f"{ranked.title} " if ranked else ""
+        told.append(f"{what}{number(worst.figure * scale, places)}{unit}")
     if worst.reference is not None:
-        told.append(f"reference {number(worst.reference)}")
+        told.append(f"reference {number(worst.reference * scale, places)}{unit}")
     return " · ".join(told)
 
 

@@ -122,7 +122,11 @@ def _doubts(latency: Sequence[Latency], runs: Sequence[Run]) -> Iterator[str]:
             "ratios of what took turns, not single figures."
         )
     if unverified := sorted(
-        {run.model.file or run.model.name for run in runs if run.model.verified is not True}
+        {
+            run.model.file or run.model.name
+            for run in runs
+            if run.model.verified is not True and "torch" not in run.backend
+        }
     ):
         yield f"Without a certificate: {', '.join(unverified)}."
     if any(run.git and run.git.endswith("+dirty") for run in runs):

@@ -77,7 +77,7 @@ def difference(figure: Figure) -> Cell:
     return Cell(
         signed(of.value, places) + (" points" if figure.unit == "share" else unit),
         _span(of, lambda size: signed(size, places)),
-        leaning(of, 0.0, figure.better),
+        leaning(of, 0.0, figure.better) if figure.moved else "",
     )
 
 

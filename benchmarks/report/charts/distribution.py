@@ -19,6 +19,7 @@ Doubles = NDArray[np.float64]
 ROW, BELOW = 0.72, 0.58  # inches of a row, and of what is below all rows
 WORDS = 0.22  # inches of a line of words, where there is no room for two beside each other
 BINS = 160
+FEW = 30  # frames, of which each is a dot
 FAR = 6.0  # where medians are further apart than this factor, the axis is logarithmic
 
 
@@ -47,9 +48,12 @@ def draw_distributions(rows: Sequence[tuple[str, str, Doubles]], width: float) -
 def _ridge(axes: Any, base: int, name: str, hue: str, times: Doubles, edges: Doubles, narrow: bool) -> None:
     """Its words beside each other above it, or where it is narrow below each other."""
     height = ROW / (ROW + narrow * WORDS)  # of a row, for one line of words and the ridge
-    density, middles = _density(times, edges)
-    axes.fill_between(middles, base, base + 0.58 * height * density, color=hue, alpha=0.28, linewidth=0)
-    axes.plot(middles, base + 0.58 * height * density, color=hue, linewidth=1.4)
+    if len(times) < FEW:
+        axes.plot(times, np.full(len(times), base + 0.1), "o", color=hue, markersize=5, alpha=0.6)
+    else:
+        density, middles = _density(times, edges)
+        axes.fill_between(middles, base, base + 0.58 * height * density, color=hue, alpha=0.28, linewidth=0)
+        axes.plot(middles, base + 0.58 * height * density, color=hue, linewidth=1.4)
     p50, p95, p99 = np.quantile(times, (0.5, 0.95, 0.99))
     axes.plot([p50, p50], [base, base + 0.58 * height], color=LIGHT["ink"], linewidth=1.6)
     for place, share in ((p95, 0.26), (p99, 0.16)):

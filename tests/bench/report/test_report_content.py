@@ -100,9 +100,9 @@ def test_figures_that_are_null_are_dashes(tmp_path: Path, samples: ModuleType) -
     (table,) = tables(document, "Latency")
     assert column(table, "p50") == [Cell("41.0")]
     assert [cell.text for name in ("p90", "p99", "max") for cell in column(table, name)] == ["–"] * 3
-    absolute = tables(document, "Accuracy")[0]
-    (row,) = [row for row in absolute.rows if "PCK@0.1" in row[0].text]
-    assert row[1].text == "–"
+    (judged,) = tables(document, "Accuracy")
+    (row,) = [row for row in judged.rows if "PCK@0.1" in row[0].text]
+    assert [cell.text for cell in row[1:]] == ["–"] * 3
 
 
 def test_the_ratio_is_of_those_who_took_turns(tmp_path: Path, samples: ModuleType) -> None:
@@ -158,15 +158,30 @@ def test_what_was_measured_is_not_denied(tmp_path: Path, samples: ModuleType) ->
 
 def test_differences_are_told_by_their_interval(tmp_path: Path, samples: ModuleType) -> None:
     worse, same = samples.accuracy_run(-0.05, precision="int8"), samples.accuracy_run(0.0)
-    document = report_on(tmp_path, samples, same, worse)
-    changes = tables(document, "Accuracy")[1]
-    assert {row[1].tone for row in changes.rows} == {""}
-    assert {row[2].tone for row in changes.rows} == {"worse"}
-    error = next(row for row in changes.rows if row[0].text == "body · MPJPE")
-    assert error[2].text == "+6.65 mm"
-    assert error[0].note == "reference 133.0 mm"
-    share = next(row for row in changes.rows if row[0].text == "body · PCK@0.1")
-    assert share[2].text == "−4.51 points"
+    (table,) = tables(report_on(tmp_path, samples, same, worse), "Accuracy")
+    assert table.columns[1:] == [
+        "reference",
+        "FP32 · ONNX Runtime CPU",
+        "difference",
+        "INT8 · ONNX Runtime CPU",
+        "difference",
+    ]
+    assert {row[3].tone for row in table.rows} == {""}
+    assert {row[5].tone for row in table.rows} == {"worse"}
+    error = next(row for row in table.rows if row[0].text == "body: MPJPE")
+    assert [cell.text for cell in error[1:]] == ["133.0 mm", "133.0 mm", "0.00 mm", "139.7 mm", "+6.65 mm"]
+    share = next(row for row in table.rows if row[0].text == "body: PCK@0.1")
+    assert share[5].text == "−4.51 points"
+
+
+def test_what_rounds_to_nothing_is_no_difference(tmp_path: Path, samples: ModuleType) -> None:
+    run = samples.accuracy_run()
+    for figure in run["metrics"].values():
+        figure["difference"] = [-2e-6, -3e-6, -1e-6]
+    document = report_on(tmp_path, samples, run)
+    (table,) = tables(document, "Accuracy")
+    assert {row[3].tone for row in table.rows} == {""}
+    assert "no figure differs" in words(document, "Accuracy")
 
 
 def test_boxes_and_annotations_part_the_data_sets(tmp_path: Path, samples: ModuleType) -> None:
@@ -194,7 +209,9 @@ def test_the_worst_pictures_are_in_the_page(tmp_path: Path, samples: ModuleType)
     run = samples.accuracy_run(worst=samples.drawn(tmp_path))
     document = report_on(tmp_path, samples, run)
     (gallery,) = [block for block in blocks(document, "Worst pictures") if isinstance(block, Gallery)]
-    assert [photo.caption for photo in gallery.photos][1] == "scene 00001 · 0.100 · reference 0.900"
+    assert [photo.caption for photo in gallery.photos][
+        1
+    ] == "scene 00001 · body: AP 10.0 % · reference 90.0 %"
     assert render_html(document).count("data:image/jpeg;base64,") == 4
 
 
