@@ -81,6 +81,7 @@ def samples(
     boxes: str | Path | Boxes | None = None,
     detector: PersonDetector | None = None,
     part: Part = "all",
+    least: int = 2,
 ) -> Samples:
     """Inputs of the network that `spec` describes, made of a source's pictures: a folder, files or a video.
 
@@ -88,6 +89,7 @@ def samples(
     part      of the source: every third picture is "held out", the others are "to calibrate"
     boxes     where the people are: a file of `wholebody run --json`, or a function
     detector  finds them instead
+    least     different pictures needed; to measure on, one will do
 
     DOPE and detectors get whole frames, a top-down student gets crops: of up to four people in a picture.
     Without boxes and detector these are the ones that the source's own manifest.json tells, as that of the
@@ -95,10 +97,10 @@ def samples(
     cannot be read, are there twice or have nobody in them are counted and warned about.
 
     Raises SourceError where the source is empty, endless or unreadable, has one picture over and over, or
-    leaves nobody for a top-down student; ValueError for a count below 2.
+    leaves nobody for a top-down student; ValueError for a count below `least`.
     """
-    if count < 2:
-        raise ValueError(f"count is {count}; ranges need 2 pictures or more, {ADVISED} are advised")
+    if count < least:
+        raise ValueError(f"count is {count}; ranges need {least} pictures or more, {ADVISED} are advised")
     chosen = _Chosen(source, count, part)
     find = _finder(source, boxes, detector)
     seen, repeated, without = set[bytes](), 0, 0
@@ -119,7 +121,7 @@ def samples(
                 digest.update(array.tobytes())
             names.append(_name(frame))
             sizes.append((frame.image.shape[0], frame.image.shape[1]))
-    _require(source, len(seen), repeated, len(names))
+    _require(source, len(seen), repeated, len(names), least)
     return Samples(
         spec=spec,
         sha256=digest.hexdigest(),
@@ -128,7 +130,7 @@ def samples(
         sizes=tuple(sizes),
         pictures=len(seen),
         without_people=without,
-        warnings=tuple(_warnings(source, len(seen), repeated, without, chosen.problems)),
+        warnings=tuple(_warnings(source, len(seen), repeated, without, chosen.problems, least)),
         _chosen=chosen,
     )
 
@@ -229,8 +231,8 @@ def _prepare(spec: AnySpec, frame: Frame, boxes: Floats) -> Iterator[Inputs]:
             yield {"image": crops(image, affine[None], spec.input)}
 
 
-def _require(source: object, different: int, repeated: int, made: int) -> None:
-    if different == 1:
+def _require(source: object, different: int, repeated: int, made: int, least: int) -> None:
+    if different < least:
         got = f"one picture, {repeated + 1} times over" if repeated else "one picture"
         raise SourceError(f"{source} is {got}: ranges need different ones, {ADVISED} or more are advised")
     if not made:
@@ -241,13 +243,13 @@ def _require(source: object, different: int, repeated: int, made: int) -> None:
 
 
 def _warnings(
-    source: object, different: int, repeated: int, without: int, problems: Sequence[SourceError]
+    source: object, different: int, repeated: int, without: int, problems: Sequence[SourceError], least: int
 ) -> Iterator[str]:
     if problems:
-        yield f"{len(problems)} of the calibration pictures cannot be read, such as: {problems[0]}"
+        yield f"{len(problems)} of the pictures cannot be read, such as: {problems[0]}"
     if repeated:
-        yield f"{repeated} calibration pictures are there more than once and count once"
+        yield f"{repeated} pictures are there more than once and count once"
     if without:
-        yield f"{without} of {different} calibration pictures have nobody in them"
-    if different < ADVISED:
+        yield f"{without} of {different} pictures have nobody in them"
+    if least > 1 and different < ADVISED:  # not where they are to measure on
         yield f"{source} has {different} different pictures; {ADVISED} or more are advised"

@@ -83,14 +83,15 @@ def count_activations(
     if done == len(samples):
         return Counted(path, histograms)
     counting = collector(histograms, method="percentile", bins=bins)
+    kept = True
     left = islice(zip(samples.names, samples, strict=True), done, None)
     for name, activations in _activations(model, sorted(tensors), left):
         _require_numbers(model, activations, name)
         with redirect_stdout(io.StringIO()):  # it prints what it does
             counting.collect({tensor: [array] for tensor, array in activations.items()})
         done += 1
-        if done % KEPT_EVERY == 0 or done == len(samples):
-            keep(path, _state(done, counting.histogram_dict))
+        if kept and (done % KEPT_EVERY == 0 or done == len(samples)):
+            kept = keep(path, _state(done, counting.histogram_dict))
         if progress is not None:
             progress(done, len(samples))
     return Counted(path, counting.histogram_dict)
@@ -160,11 +161,13 @@ def _state(samples: int, histograms: Histograms) -> bytes:
     return file.getvalue()
 
 
-def keep(path: Path, content: bytes) -> None:
-    """Write a file whole; whoever cannot write there only has to count again."""
+def keep(path: Path, content: bytes) -> bool:
+    """Whether a file could be written whole; where not, that is told, and there is more to count again."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole(path) as partial:
             partial.write_bytes(content)
+        return True
     except OSError as error:
         log.warning("the calibration cannot be kept in %s (%s)", path.parent, error.strerror)
+        return False

@@ -15,6 +15,7 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from wholebody.export.precision.calibration import Samples
 from wholebody.export.precision.companions import read_unrounded
 from wholebody.export.precision.fused import fused_for_onnxruntime
+from wholebody.export.precision.graph import consumers
 from wholebody.export.precision.histograms import Progress
 from wholebody.export.precision.placement import Placement, Target, place
 from wholebody.export.precision.prepare import prepared
@@ -30,6 +31,7 @@ def to_int8(
     target: Target,
     method: Method = "entropy",
     exclude: Set[str] = frozenset(),
+    ranges: Ranges | None = None,
     progress: Progress | None = None,
 ) -> ModelProto:
     """`model` with its convolutions and matrix products in INT8; the given model is not changed.
@@ -38,6 +40,7 @@ def to_int8(
               "cpu": U8S8 for onnxruntime
     method    how ranges are made of the activations, see `activation_ranges`
     exclude   names of nodes that stay in floating point
+    ranges    what `calibrate` found; None asks it
     progress  is told how many samples of how many are counted
 
     Ranges are kept by the contents of model and samples: another `exclude` costs no calibration. A node whose
@@ -45,9 +48,11 @@ def to_int8(
     already or its activations are no numbers.
     """
     model = prepared(model)
-    ranges = calibrate(model, samples, method, progress=progress)
+    if ranges is None:
+        ranges = calibrate(model, samples, method, progress=progress)
     if target == "cpu":
         fused_for_onnxruntime(model)
+        ranges = _as_joined(model, ranges)
     placement = place(model.graph, target, exclude | set(_constant(model, ranges)))
     made = _Quantizer(model, placement, ranges, target).quantized()
     read_unrounded(made, placement.nodes, target)
@@ -69,6 +74,16 @@ def _constant(model: ModelProto, ranges: Ranges) -> Iterator[str]:
     for node in model.graph.node:
         if same.intersection((*node.input, *node.output)):
             yield node.name
+
+
+def _as_joined(model: ModelProto, ranges: Ranges) -> Ranges:
+    """What is read by a join alone is rounded as its answer is, so that onnxruntime joins by copying."""
+    readers, joined = consumers(model.graph), dict(ranges)
+    for node in reversed(model.graph.node):
+        if node.op_type == "Concat" and node.output[0] in joined:
+            alone = [tensor for tensor in node.input if tensor in joined and len(readers[tensor]) == 1]
+            joined.update(dict.fromkeys(alone, joined[node.output[0]]))
+    return joined
 
 
 class _Quantizer(QDQQuantizer):  # type: ignore[misc]  # onnxruntime has no types

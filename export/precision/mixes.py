@@ -17,17 +17,18 @@ from wholebody.export.precision.drift import Drift, Reference
 from wholebody.export.precision.graph import is_quantized, name_of, producers
 from wholebody.export.precision.half import to_half
 from wholebody.export.precision.hazards import fp32_nodes
-from wholebody.export.precision.int8 import Method, Target, to_int8
+from wholebody.export.precision.int8 import Method, Target, calibrate, to_int8
 from wholebody.export.precision.layers import Layer, layers_of
 from wholebody.export.precision.ledger import Ledger
 from wholebody.export.precision.poses import ask
 from wholebody.export.precision.prepare import prepared
+from wholebody.export.precision.ranges import Ranges
 from wholebody.export.precision.simulation import Simulated
 from wholebody.runtime.spec import AnySpec
 
 __all__ = ["Mix", "Mixes"]
 
-FORMAT = 3  # of what is kept in a ledger; another way to measure is another number
+FORMAT = 4  # of what is kept in a ledger; another way to measure is another number
 RUNS = 20
 
 
@@ -98,7 +99,7 @@ class Mixes:
         model = self.model
         if mix.int8:
             exclude = self._names - mix.int8 | left_alone(model, self._names, mix.int8, self.target)
-            model = to_int8(model, self.calibration, target=self.target, method=self.method, exclude=exclude)
+            model = to_int8(model, self.calibration, target=self.target, exclude=exclude, ranges=self._ranges)
             read_unrounded(model, {name_of(node) for node in self.model.graph.node} - exclude, self.target)
         if mix.fp16:
             model = to_half(model, keep=self.kept | (self._names - mix.fp16))
@@ -129,6 +130,10 @@ class Mixes:
         wanted = set(names)
         total = sum(layer.macs for layer in self.layers)
         return sum(layer.macs for layer in self.layers if layer.name in wanted) / max(total, 1)
+
+    @cached_property
+    def _ranges(self) -> Ranges:
+        return calibrate(self.model, self.calibration, self.method)
 
     @cached_property
     def _reference(self) -> Reference:

@@ -21,6 +21,7 @@ from wholebody.export.precision.calibration import (
     samples,
 )
 from wholebody.export.precision.certificate import PrecisionCertificate, certify
+from wholebody.export.precision.choosing import TRIED, choose_method
 from wholebody.export.precision.drift import PrecisionBudget
 from wholebody.export.precision.int8 import Method, Target, calibrate
 from wholebody.export.precision.ledger import Ledger, default_ledger
@@ -67,7 +68,7 @@ def quantize(
     calibration: Source = BUNDLED,
     held_out: Source | None = None,
     count: int = ADVISED,
-    method: Method = "percentile",
+    method: Method | None = None,
     boxes: str | Path | Boxes | None = None,
     detector: PersonDetector | None = None,
     budget: PrecisionBudget | None = None,
@@ -86,6 +87,7 @@ def quantize(
     held_out     pictures to measure on; None takes those that belong to the bundled ones, or else every third
                  picture of the source, which is then not calibrated on
     count        pictures to calibrate on at most
+    method       how the ranges of INT8 are cut; None takes that with which the student drifts least
     boxes        and detector: where a top-down student's people are, as for `samples`
     search       keep in floating point what the budget does not allow: the cheapest mix that fits
     force        write what is over budget, too, with a certificate that says so
@@ -101,13 +103,12 @@ def quantize(
     original = open_original(Path(student), kind, options or {})
     tell("reading the pictures", 0, 0)
     to_calibrate, to_measure = _pictures(original, calibration, held_out, count, boxes, detector)
-    if precision == "int8":
-        calibrate(original.model, to_calibrate, method, progress=lambda *at: tell("calibrating", *at))
+    budget = budget or PrecisionBudget()
+    method = _calibrated(original, to_calibrate, method, precision, target, budget, tell)
     ledger = Ledger(default_ledger(original.sha256)) if search else None
     mixes = Mixes(
         original.model, original.spec, to_calibrate, to_measure, target=target, method=method, ledger=ledger
     )
-    budget = budget or PrecisionBudget()
     sensitivity = _sensitivity(mixes, precision, tell) if search else None
     searched = _searched(mixes, sensitivity, budget, tell) if sensitivity else None
     mix = searched.chosen.mix if searched else _everything(mixes, precision)
@@ -119,7 +120,7 @@ def quantize(
         "target": target, "method": method, "pictures": to_calibrate.pictures, "sha256": to_calibrate.sha256
     }  # fmt: skip
     artefact = _written(output, model, original, {**certificate.to_dict(), "calibration": how})
-    warnings = (*to_calibrate.warnings, *(f"held out: {text}" for text in to_measure.warnings[:-1]))
+    warnings = (*to_calibrate.warnings, *(f"held out: {text}" for text in to_measure.warnings))
     return Quantized(artefact, certificate, warnings, sensitivity, searched)
 
 
@@ -159,9 +160,10 @@ def _pictures(
 
     if held_out is not None:
         first = samples(original.spec, calibration, count=count, boxes=people(calibration))
-        return first, samples(original.spec, held_out, count=count, boxes=people(held_out))
-    first = samples(original.spec, calibration, count=count, boxes=people(calibration), part="to calibrate")
-    return first, samples(original.spec, calibration, count=count, boxes=people(calibration), part="held out")
+        return first, samples(original.spec, held_out, count=count, boxes=people(held_out), least=1)
+    found = people(calibration)
+    first = samples(original.spec, calibration, count=count, boxes=found, part="to calibrate")
+    return first, samples(original.spec, calibration, count=count, boxes=found, part="held out", least=1)
 
 
 def _own_people(original: Original) -> Boxes | None:
@@ -174,6 +176,28 @@ def _own_people(original: Original) -> Boxes | None:
         detect = PersonDetector(backend, spec)
         return lambda frame: detect(frame.image)[0]
     return None
+
+
+def _calibrated(
+    original: Original,
+    to_calibrate: Samples,
+    method: Method | None,
+    precision: Precision,
+    target: Target,
+    budget: PrecisionBudget,
+    tell: Report,
+) -> Method:
+    """The method, chosen where none is wanted, once all that INT8 needs is counted."""
+    if precision == "int8":
+        calibrate(
+            original.model, to_calibrate, method or TRIED[0], progress=lambda *at: tell("calibrating", *at)
+        )
+    if precision == "fp16" or method is not None:
+        return method or TRIED[0]
+    return choose_method(
+        original.model, original.spec, to_calibrate, budget, target=target,
+        report=lambda tried: tell(f"trying {tried}", 0, 0),
+    )  # fmt: skip
 
 
 def _everything(mixes: Mixes, precision: Precision) -> Mix:

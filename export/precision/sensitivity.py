@@ -11,7 +11,7 @@ from wholebody.export.precision.drift import Drift, PoseDrift, PrecisionBudget
 from wholebody.export.precision.layers import Layer
 from wholebody.export.precision.mixes import Mix, Mixes
 
-__all__ = ["LayerDrift", "Reduced", "Report", "Sensitivity", "measure_sensitivity", "used"]
+__all__ = ["LayerDrift", "Reduced", "Report", "Sensitivity", "measure_sensitivity", "used", "used_in_all"]
 
 Reduced = Literal["int8", "fp16"]
 Report = Callable[[int, int, str], None]  # steps done, of how many, and what the next one is
@@ -85,6 +85,12 @@ class Sensitivity:
 def used(drift: Drift, budget: PrecisionBudget) -> float:
     """The largest share of its budget that any part uses: 1 is all of it; infinite where a budget is 0."""
     return max((share for part in drift.parts.values() for share in _shares(part, budget)), default=0.0)
+
+
+def used_in_all(drift: Drift, budget: PrecisionBudget) -> float:
+    """The mean share of its budget that a part uses of OKS, pixels or millimetres; 0 where there is none."""
+    shares = [share for part in drift.parts.values() for share in _shares(part, budget)]
+    return sum(shares) / max(len(shares), 1)
 
 
 def measure_sensitivity(

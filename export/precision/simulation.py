@@ -9,13 +9,12 @@ import onnxruntime as ort
 from onnx import ModelProto
 
 from wholebody.runtime.backends.backend import Array, TensorSpec
+from wholebody.runtime.backends.onnxrt import HARMFUL
 from wholebody.runtime.cpu import cores
 from wholebody.runtime.errors import BackendError
 
 __all__ = ["Simulated"]
 
-# Its optimizer halves the range of weights that it quantizes again in graphs of FP16 and INT8 (seen in 1.31).
-HARMFUL = ["WeightBiasQuantization"]
 TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(int64)": np.int64}
 
 
@@ -39,7 +38,7 @@ class Simulated:
         try:
             self._session = ort.InferenceSession(
                 model.SerializeToString(), options,
-                providers=["CPUExecutionProvider"], disabled_optimizers=[] if fused else HARMFUL,
+                providers=["CPUExecutionProvider"], disabled_optimizers=HARMFUL,
             )  # fmt: skip
         except Exception as error:  # onnxruntime's own exceptions share no public base
             raise BackendError(f"onnxruntime cannot load the graph: {_one_line(error)}") from error

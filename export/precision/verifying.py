@@ -52,7 +52,7 @@ def verify_precision(
     path = _found(student) if reference is None else Path(reference)
     backend, origin = _opened(path, student)
     where = None if boxes is None else boxes_from(boxes)
-    inputs = samples(spec, images, count=EVERY, boxes=where)
+    inputs = samples(spec, images, count=EVERY, boxes=where, least=1)
     limits = budget or recorded_budget(spec)
     return certify(onnx.load(student.path), backend, origin, spec, inputs, limits)
 

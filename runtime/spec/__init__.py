@@ -57,5 +57,8 @@ def spec_from_dict(data: Any) -> AnySpec:
 
 
 def verified(spec: AnySpec) -> bool:
-    """Whether it was measured against PyTorch and kept to its budget; a published file never was."""
+    """Whether it was measured against PyTorch or its FP32 self and kept to its budget.
+
+    A published file never was.
+    """
     return spec.certificate is not None and bool(spec.certificate.get("pass"))

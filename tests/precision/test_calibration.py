@@ -230,7 +230,7 @@ def test_unreadable_pictures_among_others_are_counted(pictures: Pictures) -> Non
     (folder / "99.png").write_text("no picture")
     made = samples(DOPE, folder)
     assert made.pictures == 3
-    assert any(w.startswith("1 of the calibration pictures cannot be read") for w in made.warnings)
+    assert any(w.startswith("1 of the pictures cannot be read") for w in made.warnings)
 
 
 @pytest.mark.parametrize("times", [1, 5])
@@ -246,7 +246,7 @@ def test_a_picture_that_is_there_twice_counts_once(pictures: Pictures) -> None:
     cv2.imwrite(str(folder / "again.png"), noise(1))
     made = samples(DOPE, folder)
     assert len(made) == made.pictures == 3
-    assert any(w.startswith("1 calibration pictures are there more than once") for w in made.warnings)
+    assert any(w.startswith("1 pictures are there more than once") for w in made.warnings)
 
 
 def test_pictures_without_people_are_counted(pictures: Pictures) -> None:
@@ -256,7 +256,7 @@ def test_pictures_without_people_are_counted(pictures: Pictures) -> None:
     folder = pictures(3)
     crops = samples(CROPS, folder, boxes=in_the_first)
     assert (len(crops), crops.without_people) == (2, 2)
-    assert "2 of 3 calibration pictures have nobody in them" in crops.warnings
+    assert "2 of 3 pictures have nobody in them" in crops.warnings
     frames = samples(DOPE, folder, boxes=in_the_first)
     assert (len(frames), frames.without_people) == (3, 2)
 

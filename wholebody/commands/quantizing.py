@@ -56,6 +56,7 @@ class Target(str, Enum):
 
 class Method(str, Enum):
     percentile = "percentile"
+    percentile_999 = "percentile-99.9"
     entropy = "entropy"
     minmax = "minmax"
 
@@ -79,7 +80,9 @@ def quantize(
         typer.Option(help="Other pictures, to measure on; a third of the calibration's unless told."),
     ] = None,
     count: Annotated[int, typer.Option(min=2, help="Pictures to calibrate on, at most.")] = 64,
-    method: Annotated[Method, typer.Option(help="How the range of activations is cut.")] = Method.percentile,
+    method: Annotated[
+        Method | None, typer.Option(help="How the ranges of INT8 are cut; the best of some unless told.")
+    ] = None,
     boxes: Annotated[
         Path | None, typer.Option(help="The people in the pictures: a file of `wholebody run --json`.")
     ] = None,
@@ -134,7 +137,7 @@ def quantize(
             calibration=calibration or BUNDLED,
             held_out=held_out,
             count=count,
-            method=method.value,
+            method=method.value if method else None,
             boxes=boxes,
             detector=None if detector is None else load_detector(detector, **find),
             budget=PrecisionBudget(budget_oks, budget_px, budget_mm),
