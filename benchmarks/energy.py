@@ -99,21 +99,22 @@ class Tegrastats:
     source = "tegrastats, the board"
 
     def __init__(self) -> None:
-        self._joules, self._watts, self._read_at = 0.0, 0.0, time.perf_counter()
+        self.watts = 0.0  # now
+        self._joules, self._read_at = 0.0, time.perf_counter()
         self._lock = threading.Lock()
         self._process = subprocess.Popen(
             ["tegrastats", "--interval", str(INTERVAL_MS)], stdout=subprocess.PIPE, text=True
         )
         assert self._process.stdout is not None
-        threading.Thread(target=self.follow, args=(self._process.stdout,), daemon=True).start()
+        self._reader = threading.Thread(target=self._follow, args=(self._process.stdout,), daemon=True)
+        self._reader.start()
 
-    def follow(self, lines: Iterable[str]) -> None:
-        """Take in what `tegrastats` prints."""
+    def _follow(self, lines: Iterable[str]) -> None:
         for line in lines:
             if found := BOARD.search(line):
                 with self._lock:
                     self._advance()
-                    self._watts = int(found[2]) / 1e3
+                    self.watts = int(found[2]) / 1e3
 
     def joules(self) -> float:
         with self._lock:
@@ -122,9 +123,12 @@ class Tegrastats:
 
     def _advance(self) -> None:
         now = time.perf_counter()
-        self._joules += self._watts * (now - self._read_at)
+        self._joules += self.watts * (now - self._read_at)
         self._read_at = now
 
     def close(self) -> None:
         self._process.kill()
         self._process.wait()
+        self._reader.join()
+        if self._process.stdout is not None:
+            self._process.stdout.close()

@@ -50,6 +50,7 @@ class Crew:
     def __init__(self, detector: Path | None, threads: int, tell: Callable[[str], None]) -> None:
         self._detector, self._threads, self._tell = detector, threads, tell
         self._members: dict[Contender, Member | None] = {}
+        self._meters: dict[int | None, Meter | None] = {}
         self._open = ExitStack()
         self.failure: str | None = None
 
@@ -88,10 +89,14 @@ class Crew:
             self._tell(f"{contender.title}: {fallback}")
         gpu = gpu_of(backend, contender.backend)
         cold_start = {"import": round(imported, 3), "load": round(loaded, 3), "first": round(first, 3)}
-        meter = open_meter(gpu)
-        if meter is not None:
-            self._open.callback(meter.close)
-        return Member(process, backend, cold_start, gpu, meter)
+        return Member(process, backend, cold_start, gpu, self._meter(gpu))
+
+    def _meter(self, gpu: int | None) -> Meter | None:
+        if gpu not in self._meters:
+            meter = self._meters[gpu] = open_meter(gpu)
+            if meter is not None:
+                self._open.callback(meter.close)
+        return self._meters[gpu]
 
     def _gone(self, contender: Contender, member: Member) -> bool:
         """Whether its process ended since; that was told of when it did."""
