@@ -36,7 +36,8 @@ DWPOSE_ACCURACY = PublishedTable(
     ),
     "IDEA-Research/DWPose, README.md",
     "https://github.com/IDEA-Research/DWPose",
-    "Detector with human AP 56.4 on COCO val2017; flip test.",
+    "Detector with human AP 56.4 on COCO val2017; flip test. GFLOPs are as published: they count "
+    "multiply-adds.",
 )
 RTMPOSE_ACCURACY = PublishedTable(
     "RTMPose on COCO-WholeBody v1.0 val: AP",
@@ -52,7 +53,7 @@ RTMPOSE_ACCURACY = PublishedTable(
     "Detector with human AP 56.4 on COCO val2017; flip test. The paper's abstract names 67.0 for RTMPose-l.",
 )
 RTMPOSE_LATENCY = PublishedTable(
-    "RTMPose: latency of the network alone, ms, batch 1",
+    "RTMPose: latency, ms, batch 1",
     (
         "student", "input", "ORT, i7-11700", "TensorRT FP16, GTX 1660 Ti", "TensorRT FP16, RTX 3090",
         "TensorRT FP16, AGX Orin", "TensorRT FP16, Orin NX", "ncnn FP16, Snapdragon 865",
@@ -68,8 +69,8 @@ RTMPOSE_LATENCY = PublishedTable(
     ),
     "open-mmlab/mmpose, projects/rtmpose/benchmark/README.md",
     "https://github.com/open-mmlab/mmpose/tree/main/projects/rtmpose/benchmark",
-    "ONNX Runtime 1.12.1, TensorRT 8.4.3.1. Two figures are of two contributors. No detector, no pre- or "
-    "post-processing of frames, no flip test.",
+    "Inference latencies by MMDeploy's profiler, ONNX Runtime 1.12.1, TensorRT 8.4.3.1. Two figures in a "
+    "cell are of two contributors.",
 )  # fmt: skip
 SUCCESSORS_ACCURACY = PublishedTable(
     "RTMW and RTMW3D on COCO-WholeBody v1.0 val: whole AP",
@@ -85,7 +86,7 @@ SUCCESSORS_ACCURACY = PublishedTable(
     ),
     "open-mmlab/mmpose, projects/rtmpose and projects/rtmpose3d",
     "https://github.com/open-mmlab/mmpose/tree/main/projects/rtmpose3d",
-    "The paper's abstract credits 70.2 to RTMW-l.",
+    "The paper's abstract credits 70.2 to RTMW-l. GFLOPs are as published: they count multiply-adds.",
 )
 RTMO = PublishedTable(
     "RTMO, one stage, 17 keypoints",

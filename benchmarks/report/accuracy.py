@@ -17,6 +17,7 @@ __all__ = ["accuracy_sections", "by_dataset", "called", "heading"]
 
 
 ROWS = 14  # of a chart
+PHOTOS, LEAST_PHOTOS = 80, 3  # in all, and of each run: a page should not weigh more than 10 MB
 Panels = dict[str, list[tuple[str, dict[int, Estimate]]]]
 
 
@@ -35,7 +36,8 @@ def accuracy_sections(runs: Sequence[Accuracy], names: Names) -> list[Section]:
     ]
     for place, (title, found) in enumerate(by_dataset(runs).items()):
         blocks.append(Fold(title, list(_dataset(place, title, found, names)), open=place == 0))
-    worst = [block for run in runs for block in _worst(run, names)]
+    most = max(LEAST_PHOTOS, PHOTOS // len(runs))
+    worst = [block for run in runs for block in _worst(run, names, most)]
     return [Section("Accuracy", blocks), *([Section("Worst pictures", worst)] if worst else [])]
 
 
@@ -162,7 +164,7 @@ def _most_moved(runs: Sequence[Accuracy]) -> dict[str, Figure]:
     return {name: f for run in runs for name, f in run.figures.items() if name in most}
 
 
-def _worst(run: Accuracy, names: Names) -> Iterator[Block]:
-    if shown := photos(run):
-        title = f"{names.label(run)}, {run.dataset}: {plural(len(shown), 'picture')}"
+def _worst(run: Accuracy, names: Names, most: int) -> Iterator[Block]:
+    if shown := photos(run, most):
+        title = f"{names.label(run)}, {called(run)}: the worst {len(shown)}"
         yield Fold(title, [Gallery(shown)])

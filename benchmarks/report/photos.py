@@ -17,11 +17,10 @@ WIDTH, QUALITY = 900, 82
 MOST_BYTES = 64 * 1024 * 1024  # of a file beside the runs; nothing that was drawn for them is larger
 
 
-def photos(run: Accuracy) -> list[Photo]:
-    """Those whose drawings still lie beside the runs, in their order."""
-    found = (
-        (place, worst, _jpeg(run.folder / worst.file)) for place, worst in enumerate(run.worst) if worst.file
-    )
+def photos(run: Accuracy, most: int) -> list[Photo]:
+    """At most so many, the worst first, of those whose drawings still lie beside the runs."""
+    drawn = [(place, worst.file, worst) for place, worst in enumerate(run.worst) if worst.file][:most]
+    found = ((place, worst, _jpeg(run.folder / file)) for place, file, worst in drawn)
     return [Photo(f"{run.id}-{place}", jpeg, _caption(run, worst)) for place, worst, jpeg in found if jpeg]
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
 from wholebody.benchmarks.compare import Change, IncomparableError, compare
 from wholebody.benchmarks.report.comparison import markdown
-from wholebody.cli import app
+from wholebody.cli import main
 from wholebody.runtime.errors import SourceError
 
 
@@ -184,38 +184,47 @@ def test_many_figures_do_not_cry_wolf(files: Any, samples: ModuleType) -> None:
     assert found.count("worse") + found.count("better") <= 2
 
 
-def run_command(*arguments: Any) -> tuple[int, str]:
-    done = CliRunner().invoke(app, ["bench", "compare", *map(str, arguments)])
-    return done.exit_code, done.output
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Any:
+    """`command(old, new)`: exit code, standard output and the lines of standard error."""
 
-
-def test_exit_codes(files: Any, samples: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
-    from wholebody.cli import main
-
-    old, new = files([samples.latency_run(40.0)], [samples.latency_run(48.0, seed=1)])
-    assert run_command(old, old)[0] == 0
-    code, text = run_command(old, new)
-    assert code == 1
-    assert "**worse**" in text
-    assert run_command(new, old)[0] == 0
-    for wrong in (tmp_path / "none.jsonl", tmp_path):
-        monkeypatch.setattr(sys, "argv", ["wholebody", "bench", "compare", str(old), str(wrong)])
+    def run(*arguments: Any) -> tuple[int, str, list[str]]:
+        monkeypatch.setattr(sys, "argv", ["wholebody", "bench", "compare", *map(str, arguments)])
+        capfd.readouterr()
         with pytest.raises(SystemExit) as stopped:
             main()
-        assert stopped.value.code == 2
+        told = capfd.readouterr()
+        return int(stopped.value.code or 0), told.out, told.err.splitlines()
+
+    return run
 
 
-def test_refusals_are_a_line_each(files: Any, samples: ModuleType, capfd: pytest.CaptureFixture[str]) -> None:
+def test_exit_codes(files: Any, samples: ModuleType, tmp_path: Path, command: Any) -> None:
+    old, new = files([samples.latency_run(40.0)], [samples.latency_run(48.0, seed=1)])
+    assert command(old, old)[0] == 0
+    assert command(new, old)[0] == 0
+    code, table, _ = command(old, new)
+    assert code == 1
+    assert "**worse**" in table
+    for wrong in (tmp_path / "none.jsonl", tmp_path):
+        code, table, told = command(old, wrong)
+        assert (code, table, len(told)) == (2, "", 1)
+
+
+def test_refusals_are_a_line_each(files: Any, samples: ModuleType, command: Any) -> None:
     run = samples.latency_run()
     other = {**run, "threads": 1, "machine": {**run["machine"], "cpu": "another"}}
     old, new = files([run], [other])
-    code, _ = run_command(old, new)
-    assert code == 1  # the runner's code for an exception; `main` makes it 2
-    code, text = run_command(old, new, "--force")
+    code, table, told = command(old, new)
+    assert (code, table) == (2, "")
+    assert [line.split()[-4:] for line in told[:2]] == [
+        ["2", "before,", "1", "now"], ["9R14", "before,", "another", "now"],
+    ]  # fmt: skip
+    assert len(told) == 3
+    assert told[2].startswith("error: 2 differences")
+    code, table, _ = command(old, new, "--force")
     assert code == 0
-    assert text.count("Not the same") == 2
+    assert table.count("Not the same") == 2
 
 
 def test_an_old_format_is_refused(files: Any, samples: ModuleType, tmp_path: Path) -> None:
