@@ -27,6 +27,7 @@ from wholebody.export.precision.int8 import Method, Target, calibrate
 from wholebody.export.precision.ledger import Ledger, default_ledger
 from wholebody.export.precision.mixes import Mix, Mixes
 from wholebody.export.precision.original import Original, open_original
+from wholebody.export.precision.recover import Recovery, recover
 from wholebody.export.precision.search import Searched, search_mix
 from wholebody.export.precision.sensitivity import Sensitivity, measure_sensitivity
 from wholebody.runtime.artefact import Artefact, sidecar_path, write_artefact
@@ -50,6 +51,7 @@ class Quantized:
 
     warnings               about the pictures
     sensitivity, searched  of a search, else None
+    before                 what it drifted before it was recovered, else None
     """
 
     artefact: Artefact
@@ -57,6 +59,7 @@ class Quantized:
     warnings: tuple[str, ...]
     sensitivity: Sensitivity | None = None
     searched: Searched | None = None
+    before: PrecisionCertificate | None = None
 
 
 def quantize(
@@ -73,6 +76,7 @@ def quantize(
     detector: PersonDetector | None = None,
     budget: PrecisionBudget | None = None,
     search: bool = False,
+    recovery: Recovery | None = None,
     force: bool = False,
     kind: Kind | None = None,
     options: Mapping[str, Any] | None = None,
@@ -90,6 +94,7 @@ def quantize(
     method       how the ranges of INT8 are cut; None takes that with which the student drifts least
     boxes        and detector: where a top-down student's people are, as for `samples`
     search       keep in floating point what the budget does not allow: the cheapest mix that fits
+    recovery     train what is over budget on its own FP32 answers; None leaves it as it is
     force        write what is over budget, too, with a certificate that says so
     kind         of a published detector, and
     options      what else a published file does not tell, see `open_original`
@@ -99,6 +104,7 @@ def quantize(
     """
     tell: Report = report or (lambda what, done, total: None)
     target = _checked_target(precision, target)
+    _check_recovery(recovery, precision, search)
     output = _checked_output(Path(student), output, precision)
     original = open_original(Path(student), kind, options or {})
     tell("reading the pictures", 0, 0)
@@ -115,13 +121,21 @@ def quantize(
     tell("measuring the drift", 0, 0)
     model = mixes.build(mix)
     certificate = certify(model, original.backend, original.origin, original.spec, to_measure, budget)
+    how: dict[str, Any] = {"calibration": {"target": target, "method": method, **_told(to_calibrate)}}
+    before = None
+    if recovery is not None and not certificate.passed:
+        tell("reading the pictures to recover with", 0, 0)
+        to_learn = _to_learn(recovery, original, boxes, detector) or to_calibrate
+        model, before = _recovered(model, original, to_learn, recovery, tell), certificate
+        certificate = certify(model, original.backend, original.origin, original.spec, to_measure, budget)
+        how["recovery"] = {
+            "layers": recovery.layers, "steps": recovery.steps, **_told(to_learn),
+            "before": before.drift.to_dict()["parts"],
+        }  # fmt: skip
     _require_budget(certificate, searched, force)
-    how = {
-        "target": target, "method": method, "pictures": to_calibrate.pictures, "sha256": to_calibrate.sha256
-    }  # fmt: skip
-    artefact = _written(output, model, original, {**certificate.to_dict(), "calibration": how})
+    artefact = _written(output, model, original, {**certificate.to_dict(), **how})
     warnings = (*to_calibrate.warnings, *(f"held out: {text}" for text in to_measure.warnings))
-    return Quantized(artefact, certificate, warnings, sensitivity, searched)
+    return Quantized(artefact, certificate, warnings, sensitivity, searched, before)
 
 
 def _checked_target(precision: Precision, target: Target | None) -> Target:
@@ -132,6 +146,15 @@ def _checked_target(precision: Precision, target: Target | None) -> Target:
     if precision == "fp16" and target == "cpu":
         raise WholebodyError("onnxruntime's CPU computes FP16 in FP32, slower: --precision int8 is for it")
     return target or "tensorrt"
+
+
+def _check_recovery(recovery: Recovery | None, precision: Precision, search: bool) -> None:
+    if recovery is not None and precision == "fp16":
+        raise WholebodyError("--recover trains what is rounded to INT8; FP16 needs none: leave it out")
+    if recovery is not None and search:
+        raise WholebodyError(
+            "--search keeps layers that drift in floating point, --recover trains them: give one of them"
+        )
 
 
 def _checked_output(student: Path, output: str | Path | None, precision: Precision) -> Path:
@@ -152,18 +175,33 @@ def _pictures(
     """To calibrate on, and to measure on."""
     if held_out is None and calibration == BUNDLED:
         held_out = HELD_OUT
-    chosen = boxes if callable(boxes) else boxes_from(boxes or detector) if boxes or detector else None
-
-    def people(source: Source) -> Boxes | None:
-        told = boxes_of_manifest(source) if isinstance(source, (str, Path)) else None
-        return chosen or told or _own_people(original)
-
+    found = _people(original, calibration, boxes, detector)
     if held_out is not None:
-        first = samples(original.spec, calibration, count=count, boxes=people(calibration))
-        return first, samples(original.spec, held_out, count=count, boxes=people(held_out), least=1)
-    found = people(calibration)
+        others = _people(original, held_out, boxes, detector)
+        first = samples(original.spec, calibration, count=count, boxes=found)
+        return first, samples(original.spec, held_out, count=count, boxes=others, least=1)
     first = samples(original.spec, calibration, count=count, boxes=found, part="to calibrate")
     return first, samples(original.spec, calibration, count=count, boxes=found, part="held out", least=1)
+
+
+def _to_learn(
+    recovery: Recovery, original: Original, boxes: str | Path | Boxes | None, detector: PersonDetector | None
+) -> Samples | None:
+    if recovery.pictures is None:
+        return None
+    people = _people(original, recovery.pictures, boxes, detector)
+    return samples(original.spec, recovery.pictures, count=recovery.count, boxes=people)
+
+
+def _people(
+    original: Original,
+    source: Source,
+    boxes: str | Path | Boxes | None,
+    detector: PersonDetector | None,
+) -> Boxes | None:
+    chosen = boxes if callable(boxes) else boxes_from(boxes or detector) if boxes or detector else None
+    told = boxes_of_manifest(source) if isinstance(source, (str, Path)) else None
+    return chosen or told or _own_people(original)
 
 
 def _own_people(original: Original) -> Boxes | None:
@@ -221,6 +259,19 @@ def _searched(mixes: Mixes, sensitivity: Sensitivity, budget: PrecisionBudget, t
     )
 
 
+def _recovered(
+    model: ModelProto, original: Original, to_learn: Samples, recovery: Recovery, tell: Report
+) -> ModelProto:
+    return recover(
+        model, original.model, original.spec, to_learn, layers=recovery.layers, steps=recovery.steps,
+        progress=lambda loss, done, total: tell(f"recovering, loss {loss:.4f}", done, total),
+    )  # fmt: skip
+
+
+def _told(pictures: Samples) -> dict[str, Any]:
+    return {"pictures": pictures.pictures, "sha256": pictures.sha256}
+
+
 def _require_budget(certificate: PrecisionCertificate, searched: Searched | None, force: bool) -> None:
     if searched is not None and not searched.fits:
         raise DriftError(f"nothing written: {' '.join(searched.summary().split())}; raise the budget")
@@ -228,7 +279,8 @@ def _require_budget(certificate: PrecisionCertificate, searched: Searched | None
     if failures and not force:
         raise DriftError(
             f"not written, for it drifts from FP32: {'; '.join(failures)}; keep the layers that drift in "
-            "floating point with --search, raise the budget, or write it with --force"
+            "floating point with --search, train them with --recover, raise the budget, or write it with "
+            "--force"
         )
 
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import Literal
@@ -29,7 +30,7 @@ from wholebody.runtime.errors import SourceError, WholebodyError
 from wholebody.runtime.spec import AnySpec, TopDownSpec
 from wholebody.runtime.whole import whole
 
-__all__ = ["STEPS", "Layers", "Progress", "recover"]
+__all__ = ["STEPS", "Layers", "Progress", "Recovery", "recover"]
 
 Layers = Literal["head", "whole"]
 Progress = Callable[[float, int, int], None]  # the loss, steps done, steps in all
@@ -43,6 +44,20 @@ WARM_UP = 0.1  # of the training
 BETAS = (0.9, 0.99)
 KEPT_EVERY = 10  # steps
 FORMAT = 1  # of what is kept; another way to train is another number
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """What is wanted of a recovery.
+
+    pictures  a folder, files or a video to learn from; None takes those of the calibration
+    count     of these at most
+    """
+
+    layers: Layers = "whole"
+    pictures: str | Path | Sequence[str | Path] | None = None
+    count: int = 4096
+    steps: int = STEPS
 
 
 def recover(

@@ -16,7 +16,8 @@ from wholebody.export.precision.distillation import Distillation
 from wholebody.export.precision.int8 import Target, to_int8
 from wholebody.export.precision.poses import ask
 from wholebody.export.precision.prepare import prepared
-from wholebody.export.precision.recover import KEPT_EVERY, recover
+from wholebody.export.precision.quantizing import quantize
+from wholebody.export.precision.recover import KEPT_EVERY, Recovery, recover
 from wholebody.export.precision.simulation import Simulated
 from wholebody.export.precision.trainable import Trainable
 from wholebody.export.students.rtmpose import MEAN, STD
@@ -201,3 +202,10 @@ def test_refusals(crops: tuple[ModelProto, Any], given: Callable[..., Any]) -> N
     quantized = to_int8(nameless, samples, target="tensorrt", method="minmax")
     with pytest.raises(WholebodyError, match="head from trunk"):
         recover(quantized, nameless, CROPS, samples, layers="head")
+
+
+def test_what_does_not_go_together(tmp_path: Path) -> None:
+    with pytest.raises(WholebodyError, match="FP16 needs none"):
+        quantize(tmp_path / "student.onnx", precision="fp16", recovery=Recovery())
+    with pytest.raises(WholebodyError, match="give one of them"):
+        quantize(tmp_path / "student.onnx", precision="int8", target="cpu", search=True, recovery=Recovery())

@@ -54,6 +54,11 @@ class Target(str, Enum):
     cpu = "cpu"
 
 
+class Recover(str, Enum):
+    head = "head"
+    whole = "whole"
+
+
 class Method(str, Enum):
     percentile = "percentile"
     percentile_999 = "percentile-99.9"
@@ -93,6 +98,14 @@ def quantize(
     budget_oks: Annotated[float, typer.Option(min=0, max=1, help="Least mean OKS of any part.")] = 0.99,
     budget_px: Annotated[float, typer.Option(min=0, help="Largest median drift, pixels of the input.")] = 0.5,
     budget_mm: Annotated[float, typer.Option(min=0, help="Largest median drift in space, mm.")] = 3.0,
+    recover: Annotated[
+        Recover | None, typer.Option(help="Train what is over budget on its own FP32 answers: head or whole.")
+    ] = None,
+    recover_on: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Pictures for that, no labels; the calibration's unless told."),
+    ] = None,
+    recover_steps: Annotated[int, typer.Option(min=1, help="Steps of that, of 16 pictures or people.")] = 300,
     force: Annotated[
         bool, typer.Option("--force", help="Write a student over its budget too, marked as such.")
     ] = False,
@@ -116,17 +129,23 @@ def quantize(
 
     Nothing is written where a part of the body drifts by more than its budget. With --search, layers that
     drift stay in FP16 or FP32, and the sensitivities and all mixes that were tried go into files beside the
-    output.
+    output. With --recover, a student in INT8 that is over budget is trained for some minutes to answer as it
+    did in FP32; the same command goes on where it was interrupted.
     """
     from wholebody.export.precision.calibration import BUNDLED
     from wholebody.export.precision.drift import PrecisionBudget
     from wholebody.export.precision.quantizing import quantize as quantize_student
+    from wholebody.export.precision.recover import Recovery
     from wholebody.runtime.loading import load_detector
 
     if boxes is not None and detector is not None:
         raise WholebodyError("--boxes and --detector both say where people are: give one of them")
     if plots is not None and not search:
         raise WholebodyError("--plots shows what a search found: give --search, too")
+    if recover is None and recover_on is not None:
+        raise WholebodyError(
+            "--recover-on is what to recover with: say --recover head or --recover whole, too"
+        )
     find = said(kind=detector_kind, size=height_width(detector_size, "--detector-size"))
     with _progress() as report:
         made = quantize_student(
@@ -142,6 +161,7 @@ def quantize(
             detector=None if detector is None else load_detector(detector, **find),
             budget=PrecisionBudget(budget_oks, budget_px, budget_mm),
             search=search,
+            recovery=None if recover is None else Recovery(recover.value, recover_on, steps=recover_steps),
             force=force,
             kind=kind.value if kind else None,
             options=said(
@@ -177,6 +197,8 @@ def _tell(made: Quantized, plots: Path | None) -> None:
         if plots is not None:
             _plot(made, plots)
         console.print(made.searched.summary())
+    if made.before is not None:
+        console.print(f"before the recovery:\n{made.before.table()}\nrecovered:")
     console.print(made.certificate.table())
     console.print(f"wrote {path} and its sidecar ({path.stat().st_size / 1e6:.1f} MB)")
 
