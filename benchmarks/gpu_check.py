@@ -70,6 +70,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="write everything that was found to this file")
     parser.add_argument("--through", choices=("pycuda", "cupy"), help="default: pycuda, else CuPy")
     parser.add_argument("--only-small", action="store_true", help="the kernels at small sizes, nothing else")
+    parser.add_argument("--probe", action="store_true", help="only say whether there is a GPU")
     options = parser.parse_args()
     report = Report()
     try:
@@ -77,6 +78,9 @@ def main() -> int:
     except BackendError as error:
         print(error, file=sys.stderr)
         return 2
+    if options.probe:
+        print(f"{gpu.name}, {gpu.arch}, through {type(gpu).__name__}")
+        return 0
     _compile(gpu.arch)
     _check(report, gpu, small(gpu))
     if not options.only_small:
@@ -113,17 +117,24 @@ def _everything(report: Report, gpu: AnyGpu) -> None:
 
 
 def _open(through: str | None, report: Report) -> AnyGpu:
+    missing = ""
     if through != "cupy":
         try:
             return Cuda()
         except BackendError as error:
             if through == "pycuda" or "pycuda" not in str(error):
                 raise
-            report.leave_out(f"pycuda: {error}")
+            missing = str(error)
     try:
-        return CupyGpu()
+        gpu = CupyGpu()
     except Exception as error:  # whatever a broken installation raises
-        raise BackendError(f"neither pycuda nor CuPy reaches a GPU here: {error}") from error
+        reason = " ".join(str(error).split())[:200]
+        raise BackendError(
+            f"nothing to check: neither pycuda nor CuPy reaches a GPU here ({reason}); see `wholebody doctor`"
+        ) from error
+    if missing:
+        report.leave_out(f"pycuda: {missing}")
+    return gpu
 
 
 def _machine(gpu: AnyGpu) -> dict[str, Any]:

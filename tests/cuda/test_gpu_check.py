@@ -89,5 +89,13 @@ def test_without_a_gpu(monkeypatch: pytest.MonkeyPatch, capsys: Printed) -> None
 
     monkeypatch.setattr(gpu_check, "Cuda", missing)
     monkeypatch.setitem(sys.modules, "cupy", None)
-    assert call(monkeypatch) == 2
-    assert "neither pycuda nor CuPy reaches a GPU here" in capsys.readouterr().err
+    for arguments in ((), ("--probe",)):
+        assert call(monkeypatch, *arguments) == 2
+        told = capsys.readouterr()
+        assert "neither pycuda nor CuPy reaches a GPU here" in told.err
+        assert (told.out + told.err).count("\n") == 1
+
+
+def test_a_gpu_that_is_there(emulated: Gpu, monkeypatch: pytest.MonkeyPatch, capsys: Printed) -> None:
+    assert call(monkeypatch, "--probe") == 0
+    assert capsys.readouterr().out == "cudaemu, sm_90, through EmulatedGpu\n"

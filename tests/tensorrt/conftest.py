@@ -7,6 +7,7 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -56,6 +57,7 @@ def _import_over(module: ModuleType | None) -> dict[str, Any]:
     if module is None:
         sys.modules.pop("tensorrt", None)
         return {}
+    module.__spec__ = ModuleSpec("tensorrt", None)  # PyTorch asks for it
     sys.modules["tensorrt"] = module
     return {name.rpartition(".")[2]: importlib.import_module(name) for name in OF_TENSORRT}
 
