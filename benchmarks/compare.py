@@ -1,6 +1,6 @@
 """Two files of runs held against each other: better, worse or no evidence, by interval.
 
-Latency is the ratio of two medians (or 95th percentiles), its interval from resampled rounds. What the
+Latency is the ratio of two medians (or 95th percentiles), its interval from batches of rounds. What the
 machine did between two measurements would count as a difference, so where both runs took turns with the same
 PyTorch network, times are told in units of that network's. Accuracy is the difference of two figures; where
 both runs have paired differences from the same reference, it is of these, which are far narrower.
@@ -13,53 +13,23 @@ table of twenty.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any, Literal
 
-from wholebody.benchmarks.recorded import (
-    Accuracy,
-    Estimate,
-    Figure,
-    Latency,
-    Rounds,
-    Run,
-    load_runs,
-    negligible,
-)
+from wholebody.benchmarks.pairs import Either, IncomparableError, Pair, match
+from wholebody.benchmarks.reading import load_runs
+from wholebody.benchmarks.recorded import Accuracy, Estimate, Figure, Latency, Rounds, Run, negligible
 from wholebody.benchmarks.rounds import baselines, change, in_units_of
 from wholebody.runtime.errors import SourceError
 
-__all__ = ["Change", "Comparison", "IncomparableError", "Pair", "Verdict", "compare", "match"]
+__all__ = ["Change", "Comparison", "Verdict", "compare"]
 
 Verdict = Literal["better", "worse", "no evidence"]
-Either = Latency | Accuracy
-# What a machine is, to whom its times belong. Its name and versions may be what one wants to compare.
-MACHINE = ("cpu", "cores", "system", "governor", "power_mode")
 TIMED = {"p50": ("total", 0.5), "p95": ("total", 0.95), "network p50": ("network", 0.5)}
 ERROR = 0.05
-
-
-class IncomparableError(SourceError):
-    """Runs that differ in what must agree; `lines` says which and in what."""
-
-    def __init__(self, lines: Sequence[str]) -> None:
-        super().__init__(
-            f"{len(lines)} differences make these runs incomparable: measure both alike, or give --force to "
-            "compare them all the same"
-        )
-        self.lines = lines
-
-
-@dataclass(frozen=True, eq=False)
-class Pair:
-    """Two runs that were asked for the same; `differs` says what was not the same after all."""
-
-    old: Either
-    new: Either
-    differs: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -129,63 +99,6 @@ def compare(old: Path, new: Path, *, force: bool = False) -> Comparison:
         [run for run in olds if id(run) not in matched],
         [run for run in news if id(run) not in matched],
     )
-
-
-def match(olds: Sequence[Either], news: Sequence[Either]) -> list[Pair]:
-    """Each new run with the old one that was asked for the same, in the new ones' order.
-
-    Of several, the one of the same pictures, size and machine; of these the last. Each is matched once.
-    """
-    left = list(reversed(olds))
-    found: dict[int, Pair] = {}
-    for alike in (True, False):
-        for new in (new for new in news if id(new) not in found):
-            old = next(
-                (o for o in left if _asked(o) == _asked(new) and not (alike and _differs(o, new))), None
-            )
-            if old is not None:
-                left.remove(old)
-                found[id(new)] = Pair(old, new, _differs(old, new))
-    return [found[id(new)] for new in news if id(new) in found]
-
-
-def _asked(run: Either) -> tuple[Any, ...]:
-    """What was asked for, but for what is refused where it differs."""
-    asked = run.settings
-    return (
-        type(run), run.model.name, run.model.precision, run.detector and run.detector.name,
-        run.detector and run.detector.precision, run.runtime, asked.people, asked.batch, asked.proposals,
-        asked.pace_hz, asked.boxes, asked.flip_test, run.dataset if isinstance(run, Accuracy) else None,
-    )  # fmt: skip
-
-
-def _differs(old: Either, new: Either) -> list[str]:
-    """A line for each thing that must agree and does not; accuracy is the same on every machine."""
-    facts = [("size", old.settings.size, new.settings.size), ("pictures", *_pictures(old, new))]
-    if isinstance(old, Latency):
-        facts += [("threads", old.threads, new.threads), ("GPU", _gpu(old), _gpu(new))]
-        facts += [(name, old.machine.get(name), new.machine.get(name)) for name in MACHINE]
-    called = f"{new.model.name} {new.model.precision} on {new.runtime}"
-    return [f"{called}: {name} {_short(a)} before, {_short(b)} now" for name, a, b in facts if a != b]
-
-
-def _pictures(old: Either, new: Either) -> tuple[Any, Any]:
-    return tuple(  # type: ignore[return-value]
-        (run.settings.pictures, *((run.dataset_sha256, run.pictures) if isinstance(run, Accuracy) else ()))
-        for run in (old, new)
-    )
-
-
-def _gpu(run: Run) -> Any:
-    """Its name; clocks and driver may differ from day to day."""
-    gpu = run.machine.get("gpu")
-    return gpu.get("name") if isinstance(gpu, Mapping) else gpu
-
-
-def _short(fact: Any) -> str:
-    if isinstance(fact, tuple):
-        return " ".join(_short(each) for each in fact if each is not None) or "none"
-    return str(fact)[:48] if fact is not None else "none"
 
 
 class _Anchors:
@@ -264,9 +177,10 @@ def _accuracy(pair: Pair, old: Accuracy, new: Accuracy, confidence: float) -> It
 
 
 def _paired(old: Figure | None, new: Figure) -> bool:
-    if old is None or old.difference is None or new.difference is None:
+    """Whether both are differences from the same figure, give or take what another processor rounds."""
+    if old is None or None in (old.difference, new.difference, old.reference, new.reference):
         return False
-    return old.reference == new.reference
+    return abs((old.reference or 0.0) - (new.reference or 0.0)) < negligible(new.unit)
 
 
 def _minus(new: Figure, old: Figure | None, paired: bool, wider: float) -> Estimate | None:

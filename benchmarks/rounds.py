@@ -1,25 +1,25 @@
-"""Ratios of latencies that were measured in rounds, with intervals by bootstrap.
+"""Ratios of latencies that were measured in rounds, with their intervals.
 
-Frames of one round are not independent, so whole rounds are resampled (percentile bootstrap). Runs that took
-turns are held against each other round by round: both saw the same moods of the machine, which cancel.
+Runs that took turns are held against each other round by round: both saw the same moods of the machine, which
+cancel. Neither frames of one round nor rounds that follow each other are independent, so intervals are
+Student's of the means of batches of rounds (as `interleave.ratio_of_medians` says), on a logarithmic scale.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wholebody.benchmarks.interleave import ratio_of_medians
+from wholebody.benchmarks.interleave import BATCHES, ratio_of_medians
 from wholebody.benchmarks.recorded import Estimate, Latency, Rounds
 
 __all__ = ["baselines", "change", "in_units_of", "ratio"]
 
-Doubles = NDArray[np.float64]
-RESAMPLES = 4000
 LEAST_ROUNDS = 3  # for an interval
-CHUNK = 4_000_000  # times resampled at once
 
 
 def baselines(runs: Sequence[Latency]) -> dict[int, Latency]:
@@ -46,8 +46,10 @@ def ratio(slow: Rounds, fast: Rounds) -> Estimate | None:
     if not slow or len(slow) != len(fast):
         return None
     medians = [np.array([[np.median(times)] for times in rounds]) for rounds in (slow, fast)]
+    if len(slow) < LEAST_ROUNDS:
+        return Estimate(float(np.median(medians[0] / medians[1])))
     found = ratio_of_medians(medians[0], medians[1])
-    return Estimate(found.value, (found.low, found.high) if len(slow) >= LEAST_ROUNDS else None)
+    return Estimate(found.value, (found.low, found.high))
 
 
 def in_units_of(anchor: Rounds, rounds: Rounds) -> Rounds:
@@ -59,29 +61,39 @@ def change(old: Rounds, new: Rounds, *, share: float = 0.5, confidence: float = 
     """A quantile (the median) of `new` over that of `old`, measured apart; None where one is empty."""
     if not old or not new:
         return None
-    value = float(np.quantile(np.concatenate(new), share) / np.quantile(np.concatenate(old), share))
+    levels = [_levels(rounds, share) for rounds in (old, new)]
+    middle = float(levels[1].mean() - levels[0].mean())
     if min(len(old), len(new)) < LEAST_ROUNDS:
-        return Estimate(value)
-    rng, tail = np.random.default_rng(0), (1 - confidence) / 2
-    ratios = _resampled(new, share, rng) / _resampled(old, share, rng)
-    low, high = np.quantile(ratios, (tail, 1 - tail))
-    return Estimate(value, (float(low), float(high)))
+        return Estimate(math.exp(middle))
+    reach = _welch(levels[0], levels[1], confidence)
+    return Estimate(math.exp(middle), (math.exp(middle - reach), math.exp(middle + reach)))
 
 
-def _resampled(rounds: Rounds, share: float, rng: np.random.Generator) -> Doubles:
-    """The quantile of each of RESAMPLES resamples of the rounds, which may differ in length."""
-    chosen = rng.integers(len(rounds), size=(RESAMPLES, len(rounds)))
-    padded = np.full((len(rounds), max(map(len, rounds))), np.nan)
-    for row, times in zip(padded, rounds, strict=True):
-        row[: len(times)] = times
-    parts = -(-chosen.size * padded.shape[1] // CHUNK)
-    return np.concatenate([_quantiles(padded[part], share) for part in np.array_split(chosen, parts)])
+def _levels(rounds: Rounds, share: float) -> NDArray[np.float64]:
+    """The logarithm of the quantile in each batch of successive rounds."""
+    batches = np.array_split(np.arange(len(rounds)), min(BATCHES, len(rounds)))
+    frames = (np.concatenate([rounds[k] for k in batch]) for batch in batches)
+    return np.log([np.quantile(times, share) for times in frames])
 
 
-def _quantiles(times: Doubles, share: float) -> Doubles:
-    """Linearly interpolated, of (R, rounds, frames) over all but R, leaving NaN out."""
-    ordered = np.sort(times.reshape(len(times), -1), axis=1)  # NaN last
-    place = share * (np.isfinite(ordered).sum(axis=1) - 1)
-    index = np.stack([np.floor(place), np.ceil(place)], axis=1).astype(np.int64)
-    low, high = np.take_along_axis(ordered, index, axis=1).T
-    return np.asarray(low + (high - low) * (place - index[:, 0]))
+def _welch(one: NDArray[np.float64], other: NDArray[np.float64], confidence: float) -> float:
+    """Half the width of the interval of a difference of means (Welch 1947)."""
+    errors = [float(np.var(each, ddof=1)) / len(each) for each in (one, other)]
+    total = sum(errors)
+    if total == 0:
+        return 0.0
+    freedom = total**2 / sum(e**2 / (len(each) - 1) for e, each in zip(errors, (one, other), strict=True))
+    return _student((1 + confidence) / 2, freedom) * math.sqrt(total)
+
+
+def _student(share: float, freedom: float) -> float:
+    """The quantile of Student's distribution, from the normal one's (Abramowitz and Stegun, 26.7.5)."""
+    z = NormalDist().inv_cdf(share)
+    terms = (
+        z,
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    return sum(term / freedom**power for power, term in enumerate(terms))

@@ -29,8 +29,7 @@ def accuracy_sections(runs: Sequence[Accuracy], names: Names) -> list[Section]:
         Text(
             "Below each figure its 95 % interval by bootstrap over pictures. Differences are from the "
             "PyTorch reference, paired picture by picture (▲ better, ▼ worse, as far as the interval leaves "
-            "out "
-            "zero).",
+            "out zero).",
             aside=True,
         )
     ]

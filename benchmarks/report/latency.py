@@ -38,10 +38,9 @@ def latency_sections(runs: Sequence[Latency], names: Names) -> list[Section]:
 def _reading() -> Text:
     return Text(
         "Milliseconds of a whole frame, from the picture to the people; below each figure its 95 % interval "
-        "by bootstrap over rounds. What took turns with PyTorch has its ratio: PyTorch's median over its "
-        "own, "
-        "rounds resampled in pairs (▲ faster, ▼ slower, as far as the interval leaves out 1). Ratios of runs "
-        "that did not take turns are not formed.",
+        "by bootstrap over rounds. What took turns with PyTorch has its ratio: PyTorch's time over its "
+        "own, round by round (▲ faster, ▼ slower, as far as the interval leaves out 1). Ratios of runs that "
+        "did not take turns are not formed.",
         aside=True,
     )
 
@@ -89,7 +88,7 @@ def _setting(
         yield chart(
             f"stages-{place}", lambda width: draw_stages(bars[:ROWS], width),
             caption="Where a frame's time goes: medians of its stages, which need not add up to that of the "
-            f"whole.{_left_out(len(bars))}",
+            f"whole. Decoding a picture comes before the frame and is in no total.{_left_out(len(bars))}",
             alt=f"Stages of a frame, {title}: " + "; ".join(
                 f"{name} " + ", ".join(f"{stage} {number(ms)}" for stage, ms in stages.items())
                 for name, stages in bars[:ROWS]
@@ -143,7 +142,7 @@ def _stages(run: Latency) -> dict[str, float]:
     medians = {stage: run.figure("p50", stage) for stage in STAGES}
     stages = {stage: median.value for stage, median in medians.items() if median}
     total = run.figure("p50")
-    rest = total.value - sum(stages.values()) if total else 0.0
+    rest = total.value - sum(stages.values()) + stages.get("decode", 0.0) if total else 0.0
     return stages | ({OTHER: rest} if stages and total and rest > 0.01 * total.value else {})
 
 

@@ -9,7 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from wholebody.benchmarks.recorded import Accuracy, Latency, load_runs
+from wholebody.benchmarks.reading import load_runs
+from wholebody.benchmarks.recorded import Accuracy, Latency
 from wholebody.benchmarks.report.markdown import markdown_table
 from wholebody.benchmarks.report.names import Names
 from wholebody.benchmarks.report.overview import overview

@@ -84,15 +84,14 @@ def _fastest(latency: Sequence[Latency], names: Names) -> Iterator[str]:
             median = best.ms["total"]["p50"].value
             yield (
                 f"{student} is fastest as {names.way(best)}: {number(median)} ms a frame (median), where "
-                f"PyTorch "
-                f"takes {number(reference.value)} ms."
+                f"PyTorch takes {number(reference.value)} ms."
             )
 
 
 def _caveats(latency: Sequence[Latency], accuracy: Sequence[Accuracy]) -> Iterator[str]:
     runs: list[Run] = [*latency, *accuracy]
-    if not any(run.machine.get("gpu") for run in runs):
-        yield "No GPU was measured: nothing here speaks of CUDA or TensorRT."
+    if not any(gpu in run.backend.lower() for run in runs for gpu in ("cuda", "tensorrt")):
+        yield "Nothing ran on a GPU: no figure here speaks of CUDA or TensorRT."
     if not latency:
         yield "No latency was measured."
     elif not any(run.settings.pace_hz for run in latency):
@@ -110,7 +109,7 @@ def _doubts(latency: Sequence[Latency], runs: Sequence[Run]) -> Iterator[str]:
     if few := [run for run in latency if (run.samples or 0) < ENOUGH_FRAMES]:
         yield (
             f"{plural(len(few), 'latency run')} of fewer than {ENOUGH_FRAMES} frames: take p99 and max with "
-            f"caution."
+            "caution."
         )
     if busy := [
         run for run in latency if (run.machine.get("load") or 0) > BUSY * (run.machine.get("cores") or 1)
@@ -118,8 +117,7 @@ def _doubts(latency: Sequence[Latency], runs: Sequence[Run]) -> Iterator[str]:
         worst = max(run.machine["load"] for run in busy)
         yield (
             f"Other work ran on the machine before {plural(len(busy), 'latency run')} (load up to "
-            f"{worst:.1f}): trust "
-            "ratios of what took turns, not single figures."
+            f"{worst:.1f}): trust ratios of what took turns, not single figures."
         )
     if unverified := sorted(
         {

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wholebody.benchmarks.published import PUBLISHED, PublishedTable
-from wholebody.benchmarks.recorded import Accuracy, Latency, load_runs
+from wholebody.benchmarks.reading import load_runs
+from wholebody.benchmarks.recorded import Accuracy, Latency
 from wholebody.benchmarks.report.accuracy import accuracy_sections
 from wholebody.benchmarks.report.charts.canvas import standalone
 from wholebody.benchmarks.report.document import (

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from wholebody.benchmarks.compare import Change, IncomparableError, compare
+from wholebody.benchmarks.compare import Change, compare
+from wholebody.benchmarks.pairs import IncomparableError
 from wholebody.benchmarks.report.comparison import markdown
 from wholebody.cli import main
 from wholebody.runtime.errors import SourceError

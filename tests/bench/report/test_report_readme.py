@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from wholebody.benchmarks.recorded import load_runs
+from wholebody.benchmarks.reading import load_runs
 from wholebody.benchmarks.report.readme import BEGIN, END, main, measured, with_measured
 from wholebody.runtime.errors import SourceError
 

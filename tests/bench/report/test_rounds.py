@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from wholebody.benchmarks.recorded import Estimate
-from wholebody.benchmarks.rounds import change, in_units_of, ratio
+from wholebody.benchmarks.rounds import _student, change, in_units_of, ratio
 
 Rounds = tuple[NDArray[np.float64], ...]
 
@@ -31,14 +31,29 @@ def test_too_few_rounds_have_no_interval() -> None:
     assert found.interval is None
 
 
-def test_it_is_the_ratio_of_numpys_quantiles() -> None:
-    old, new = rounds(40, 0), rounds(80, 1)
+def test_it_is_the_ratio_of_the_batches_quantiles() -> None:
+    old = rounds(40, 0)
     for share in (0.5, 0.95):
-        found = change(old, new, share=share)
+        found = change(old, tuple(times * 1.25 for times in old), share=share)
         assert found is not None
-        assert found.value == np.quantile(np.concatenate(new), share) / np.quantile(
-            np.concatenate(old), share
-        )
+        assert found.value == pytest.approx(1.25)
+
+
+@pytest.mark.parametrize(
+    ("confidence", "freedom", "expected"),
+    [(0.95, 9, 2.2622), (0.95, 18, 2.1009), (0.99, 9, 3.2498), (0.999, 9, 4.7809), (0.999, 18, 3.9216)],
+)
+def test_intervals_are_students(confidence: float, freedom: int, expected: float) -> None:
+    """Against tables of the distribution."""
+    assert _student((1 + confidence) / 2, freedom) == pytest.approx(expected, rel=0.005)
+
+
+def test_the_interval_is_welchs() -> None:
+    """One round a batch, one frame a round: by hand."""
+    logs = np.array([[0.1, 0.2, 0.3, 0.4], [0.5, 0.9, 1.3, 1.7]])
+    low, high = interval(change(*(tuple(np.exp(each)[:, None]) for each in logs)))
+    # Variances 0.05/3 and 0.8/3, of means 0.0041667 and 0.0666667; 3.3740 degrees of freedom: 2.9905.
+    assert np.log([low, high]) == pytest.approx([0.85 - 2.9905 * 0.26615, 0.85 + 2.9905 * 0.26615], rel=0.02)
 
 
 def test_those_who_took_turns_are_held_against_each_other_round_by_round() -> None:

@@ -23,8 +23,8 @@ def compare(
 
     The answer is a Markdown table. Exit code 0 where nothing is worse, 1 where something is, 2 for an error.
     """
-    from wholebody.benchmarks.compare import IncomparableError
     from wholebody.benchmarks.compare import compare as compare_files
+    from wholebody.benchmarks.pairs import IncomparableError
     from wholebody.benchmarks.report.comparison import markdown
 
     try:
