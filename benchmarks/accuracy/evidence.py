@@ -52,8 +52,7 @@ class Evidence:
 
     def of_pictures(self, name: str) -> Doubles:
         """(N,) a metric of each picture alone, NaN where it adds nothing."""
-        sums, counts = self._cells[name]
-        return _mean_of_cells(sums, counts)
+        return _mean_of_cells(*self._cells[name]) if name in self._cells else np.full(len(self), np.nan)
 
     def counts(self) -> dict[str, int]:
         """By metric, how many joints, people or pictures it is of."""
@@ -61,6 +60,9 @@ class Evidence:
         for name, rankings in self._ranked.items():
             truths = sum(ranking.truths for ranking in rankings)
             counted |= {f"{name}/{figure}": truths for figure in RANKED}
+        if isinstance(self._dataset, Ranks):
+            for name, parts in self._dataset.means.items():
+                counted |= {f"{name}/{each}": sum(counted[f"{p}/{each}"] for p in parts) for each in RANKED}
         return counted
 
     def values(self) -> dict[str, float]:

@@ -65,7 +65,7 @@ def measure(
     if (already := measured.get(identity(subject))) is not None:
         _tell(console, f"measured already, on {already.get('when')}: taken from {runs}")
         return already
-    if subject.reference is None:
+    if subject.reference is None and console is not None and console.is_terminal:
         _tell(console, f"no reference of {student.name} was found: without differences; give --reference")
     machine = Machine.here()
     evaluation = evaluate(subject.dataset, pose, subject.beside, console=console)

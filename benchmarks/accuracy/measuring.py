@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -86,23 +87,14 @@ def _with_progress(pictures: Iterable[Picture], console: Console | None) -> Iter
 def _worst(dataset: Dataset, name: str, ours: Evidence, theirs: Evidence | None) -> list[Ranked]:
     """Those with the worst figure; of equal ones, those that the reference does better on."""
     figures = ours.of_pictures(name)
-    others = np.full_like(figures, np.nan) if theirs is None else _of_pictures(theirs, name, len(figures))
+    others = np.full_like(figures, np.nan) if theirs is None else theirs.of_pictures(name)
     metric = next(metric for metric in dataset.metrics if metric.name == name)
     sign = 1 if metric.better == "higher" else -1
     lost = np.nan_to_num(sign * (figures - others))
     known = np.flatnonzero(np.isfinite(figures))
     order = known[np.lexsort((known, lost[known], sign * figures[known]))][:WORST]
-    return [Ranked(int(i), float(figures[i]), _or_none(others[i])) for i in order]
-
-
-def _of_pictures(
-    evidence: Evidence, name: str, pictures: int
-) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    try:
-        return evidence.of_pictures(name)
-    except KeyError:  # the reference adds nothing to it anywhere
-        return np.full(pictures, np.nan)
+    return [Ranked(int(i), float(figures[i]), _or_none(float(others[i]))) for i in order]
 
 
 def _or_none(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
+    return value if math.isfinite(value) else None

@@ -59,9 +59,13 @@ def _table(run: Run) -> list[str]:
     for metric in run["metrics"].values():
         cells = [_arrow(metric), _span(metric, metric["value"])]
         if with_reference:
-            cells += [_number(metric, metric["reference"]), _difference(metric)]
+            cells += [_number(metric, metric["reference"]), _difference(metric, few=_few(run))]
         rows.append(_row([*cells, f"{metric.get('count') or 0:,}"]))
     return rows
+
+
+def _few(run: Run) -> bool:
+    return int(run["dataset"]["pictures"]) < FEW
 
 
 def _row(cells: Iterable[str]) -> str:
@@ -94,14 +98,14 @@ def _span(metric: Metric, span: Sequence[float] | None) -> str:
     return f"{_united(metric, value)} [{low}, {high}]"
 
 
-def _difference(metric: Metric) -> str:
+def _difference(metric: Metric, *, few: bool) -> str:
     """Said to be better or worse where the interval, as it is shown, has no 0 in it."""
     difference = metric["difference"]
     if difference is None:
         return "–"
     value, low, high = (_text(metric, number, "+", digits=2) for number in difference)
     shown = f"{_united(metric, value)} [{low}, {high}]"
-    if low[0] != high[0] or low[0] not in "+−":
+    if few or low[0] != high[0] or low[0] not in "+−":
         return shown
     return f"{shown} {'better' if (low[0] == '+') == (metric['better'] == 'higher') else 'worse'}"
 
@@ -114,14 +118,18 @@ def _notes(run: Run) -> list[str]:
     if run["reference"]:
         notes.append(
             "The reference saw the same pictures in the same way; its difference is paired by picture, "
-            "of shares in percentage points, and said to be better or worse where its interval excludes 0."
+            "of shares in percentage points, and said to be better or worse where its interval excludes 0. "
+            "Errors `found` are of those whom each found, which need not be the same."
         )
     else:
         notes.append(
             "No PyTorch reference was at hand, so there are no differences: give one as --reference."
         )
-    if run["dataset"]["pictures"] < FEW:
-        notes.append(f"Of fewer than {FEW} pictures the intervals say little: they are too narrow.")
+    if _few(run):
+        notes.append(
+            f"Of fewer than {FEW} pictures the intervals say little: they are too narrow, and nothing "
+            "is said to be better or worse."
+        )
     detector = run["detector"]["name"] if run["detector"] else ""
     notes.append(BOXES[run["settings"]["boxes"]].format(detector=detector))
     if run["settings"]["flip_test"]:

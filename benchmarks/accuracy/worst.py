@@ -76,7 +76,7 @@ def side_by_side(panels: Sequence[Panel], caption: str) -> Image:
     shown = [_scaled(panel.image) for panel in panels]
     height = max(image.shape[0] for image in shown)
     width = sum(image.shape[1] for image in shown) + GAP * (len(shown) - 1)
-    sheet = np.full((2 * BAR + height, max(width, 480), 3), PAPER, np.uint8)
+    sheet = np.full((2 * BAR + height, max(width, _width(caption) + 16), 3), PAPER, np.uint8)
     _write(sheet, caption, 8, 21, INK)
     left = 0
     for panel, image in zip(panels, shown, strict=True):
@@ -98,9 +98,14 @@ def _write(sheet: Image, text: str, x: int, y: int, color: tuple[int, int, int])
     cv2.putText(sheet, plain, (x, y), FONT, 0.5, color, 1, cv2.LINE_AA)
 
 
+def _width(text: str) -> int:
+    (width, _), _ = cv2.getTextSize(text, FONT, 0.5, 1)
+    return int(width)
+
+
 def _told(metric: Metric, each: Ranked) -> str:
     reference = "" if each.reference is None else f" (reference {_number(metric, each.reference)})"
-    return f"{metric.title} {_number(metric, each.figure)}{reference}"
+    return f"{metric.title} = {_number(metric, each.figure)}{reference}"
 
 
 def _number(metric: Metric, value: float) -> str:

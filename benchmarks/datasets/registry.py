@@ -171,7 +171,8 @@ def require_files(folder: Path, dataset: str, files: Iterable[str] | None = None
     entry = source(dataset)
     patterns = entry.files if files is None else tuple(files)
     if not folder.is_dir():
-        raise SourceError(f"{folder} is no folder; {_terms(entry)}")
+        holding = f" with {', '.join(patterns)}" if patterns else ""
+        raise SourceError(f"{folder} is no folder: give that of {entry.title}{holding}; {_terms(entry)}")
     found: dict[str, list[Path]] = {pattern: sorted(folder.glob(pattern)) for pattern in patterns}
     if missing := [pattern for pattern, paths in found.items() if not paths]:
         raise SourceError(f"{folder} lacks {', '.join(missing)} of {entry.title}; {_terms(entry)}")
@@ -179,4 +180,4 @@ def require_files(folder: Path, dataset: str, files: Iterable[str] | None = None
 
 
 def _terms(entry: Source) -> str:
-    return f"{entry.title} is had at {entry.url} (licence: {entry.licence})"
+    return f"it is had at {entry.url} (licence: {entry.licence})"

@@ -85,7 +85,7 @@ class Knows(TopDownPose):
         self.detector = object() if detector else None  # type: ignore[assignment]
         self.given: list[Floats] = []
 
-    def detect(self, image_bgr: Image) -> tuple[Floats, Floats]:  # type: ignore[override]
+    def detect(self, image_bgr: Image) -> tuple[Floats, Floats]:
         people = self.known[image_bgr[0, 0, 0]]
         return people.boxes[~people.crowd], np.ones((~people.crowd).sum(), np.float32)
 

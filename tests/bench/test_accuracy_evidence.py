@@ -44,6 +44,18 @@ class Made:
         return self.told(int(picture.name))
 
 
+@dataclass(frozen=True)
+class Again:
+    """The tally of picture number i is that of another, `which[i]`."""
+
+    sums: NDArray[np.float64]
+    counts: NDArray[np.float64]
+    which: NDArray[np.intp]
+
+    def __call__(self, i: int) -> Tally:
+        return {"share": (self.sums[self.which[i]], self.counts[self.which[i]])}
+
+
 def evidence(told: Callable[[int], Tally], count: int) -> Evidence:
     made = Made(told, count)
     gathered = Evidence(made)
@@ -87,16 +99,13 @@ def test_a_cell_pools_and_cells_are_averaged() -> None:
 def test_a_weight_is_a_picture_added_again() -> None:
     rng = np.random.default_rng(0)
     sums, counts = rng.integers(0, 9, (6, 3)).astype(float), rng.integers(0, 3, (6, 3)).astype(float)
-    gathered = evidence(lambda i: {"share": (sums[i] * (counts[i] > 0), counts[i])}, 6)
+    sums[counts == 0] = 0
+    gathered = evidence(Again(sums, counts, np.arange(6)), 6)
     for weights in np.concatenate(list(resamples(6)))[:20]:
-        again = [i for i, times in enumerate(weights) for _ in range(times)]
-        expected = evidence(
-            lambda i, again=again: {"share": (sums[again[i]] * (counts[again[i]] > 0), counts[again[i]])},
-            len(again),
-        )  # type: ignore[misc]
-        assert gathered.figures(weights[None])["share"][0] == pytest.approx(
-            expected.values()["share"], nan_ok=True
-        )
+        again = np.repeat(np.arange(6), weights)
+        repeated = Again(sums, counts, again)
+        expected = evidence(repeated, len(again)).values()["share"]
+        assert gathered.figures(weights[None])["share"][0] == pytest.approx(expected, nan_ok=True)
 
 
 def test_the_interval_is_that_of_a_mean() -> None:

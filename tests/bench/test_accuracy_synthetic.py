@@ -67,7 +67,9 @@ def no_numbers(image: Image) -> People:
 
 
 def figures(evaluation: Evaluation) -> dict[str, float | None]:
-    return {each.metric.name: each.value and each.value.value for each in evaluation.estimates}
+    return {
+        each.metric.name: None if each.value is None else each.value.value for each in evaluation.estimates
+    }
 
 
 # --- DOPE ---------------------------------------------------------------------------------------------------

@@ -93,7 +93,7 @@ def official(shown: Shown, joints: slice = slice(None)) -> dict[str, float]:
                 "annotations": annotations,
             }  # fmt: skip
             sets[-1].createIndex()
-        judge = COCOeval(*sets, "keypoints")
+        judge = COCOeval(sets[0], sets[1], "keypoints")
         judge.params.kpt_oks_sigmas = np.array(SIGMAS)[joints]
         judge.evaluate()
         judge.accumulate()

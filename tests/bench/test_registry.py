@@ -35,7 +35,9 @@ def test_what_a_folder_lacks(tmp_path: Path) -> None:
     assert "https://cocodataset.org" in text
     assert "CC BY 4.0" in text
     assert "\n" not in text
-    with pytest.raises(SourceError, match=r"nowhere is no folder; MuPoTS-3D is had at http"):
+    with pytest.raises(
+        SourceError, match=r"nowhere is no folder: give that of MuPoTS-3D with TS.*; it is had"
+    ):
         require_files(tmp_path / "nowhere", "mupots")
 
 
