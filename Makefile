@@ -37,8 +37,8 @@ gpu-check: $(VENV)/.ready
 	@$(BIN)/python -m wholebody.benchmarks.gpu_check --probe
 	mkdir -p out/gpu
 	for mini in dope-mini dwpose-mini; do $(BIN)/wholebody export $$mini --output out/gpu/$$mini.onnx || exit 1; done
-	$(BIN)/python -m wholebody.benchmarks.engine_check prepare out/gpu/check out/gpu/*.onnx --pictures calibration_data --speed
 	$(BIN)/python -m wholebody.benchmarks.gpu_check --json out/gpu-check.json; kernels=$$?; \
+	$(BIN)/python -m wholebody.benchmarks.engine_check prepare out/gpu/check out/gpu/*.onnx --pictures calibration_data --speed && \
 	$(BIN)/python -m wholebody.benchmarks.engine_check run out/gpu/check --output out/gpu/engines.json --into out/gpu-check.json \
 	  && exit $$kernels
 

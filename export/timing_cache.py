@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from wholebody.runtime.errors import ArtefactError
-from wholebody.runtime.whole import whole
+from wholebody.runtime.whole import locked, whole
 
 __all__ = ["default_timing_cache", "load_timing_cache", "save_timing_cache"]
 
@@ -48,7 +46,7 @@ def save_timing_cache(config: Any, path: Path) -> None:
         return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(path):
+        with locked(path.parent):
             others = config.create_timing_cache(_read(path))
             if others is not None:
                 measured.combine(others, False)
@@ -69,16 +67,3 @@ def _read(path: Path) -> bytes:
         raise ArtefactError(
             f"{path}: the timing cache cannot be read ({error.strerror}): name another with --timing-cache"
         ) from None
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """No other process is in this block for the same path; the lock goes with its process."""
-    try:
-        import fcntl
-    except ImportError:  # not a POSIX system: the file is still replaced as a whole
-        yield
-        return
-    with open(path.with_name(f"{path.name}.lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

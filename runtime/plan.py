@@ -18,7 +18,7 @@ from typing import Any
 from wholebody.runtime.backends.trt_versions import may_run
 from wholebody.runtime.errors import ArtefactError
 from wholebody.runtime.spec.fields import check, entry
-from wholebody.runtime.whole import whole
+from wholebody.runtime.whole import locked, whole
 
 __all__ = [
     "HARDWARE", "SUFFIXES", "Plan", "engine_beside", "is_engine", "plan_sidecar", "read_plan", "read_sidecar",
@@ -129,17 +129,16 @@ def plan_sidecar(engine: str | Path) -> Path:
 
 
 def write_plan(engine: str | Path, data: bytes | memoryview, plan: Plan) -> None:
-    """Write an engine and its sidecar; each appears under its name only when whole.
+    """Write an engine and its sidecar; each appears under its name only when whole, and both of one build.
 
     Raises ArtefactError where the folder cannot be written to.
     """
     engine, sidecar = Path(engine), plan_sidecar(engine)
     text = json.dumps(plan.to_dict(), indent=2, allow_nan=False) + "\n"
     try:
-        with whole(engine) as partial:
+        with locked(engine.parent), whole(engine) as partial, whole(sidecar) as described:
             partial.write_bytes(data)
-        with whole(sidecar) as partial:
-            partial.write_text(text, "utf-8")
+            described.write_text(text, "utf-8")
     except OSError as error:
         raise ArtefactError(f"{engine}: the engine cannot be written there ({error.strerror})") from None
 

@@ -1,4 +1,4 @@
-"""Files that appear under their final name only when whole."""
+"""Files that appear under their final name only when whole, and one process at a time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["whole"]
+__all__ = ["locked", "whole"]
 
 
 @contextmanager
@@ -19,3 +19,19 @@ def whole(path: Path) -> Iterator[Path]:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """No other process is in this block for the same folder; the lock goes with its process."""
+    try:
+        import fcntl
+    except ImportError:  # not a POSIX system: each file is still replaced as a whole
+        yield
+        return
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(held)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -118,6 +120,21 @@ def test_the_command_is_safe_to_paste(engine: Path) -> None:
         plan.rebuild(Path("d/e.engine"))
         == "wholebody build 'd/a; rm b.onnx' --output d/e.engine '$(x)' --rebuild"
     )
+
+
+def test_processes_that_build_at_once(engine: Path) -> None:
+    """Whoever is last, engine and sidecar are of one build."""
+    code = (
+        "import hashlib, sys; from dataclasses import replace; from pathlib import Path\n"
+        "from wholebody.runtime.plan import read_sidecar, write_plan\n"
+        "path, plan = Path(sys.argv[1]), read_sidecar(sys.argv[1])\n"
+        "for i in range(100):\n"
+        "    data = f'{sys.argv[2]} {i}'.encode() * 999\n"
+        "    write_plan(path, data, replace(plan, sha256=hashlib.sha256(data).hexdigest()))"
+    )
+    running = [subprocess.Popen([sys.executable, "-c", code, str(engine), str(n)]) for n in range(3)]
+    assert [process.wait(60) for process in running] == [0, 0, 0]
+    assert read_plan(engine)[1].endswith(b" 99")
 
 
 def test_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:

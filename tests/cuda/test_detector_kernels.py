@@ -71,6 +71,19 @@ def test_as_the_reference(gpu: Gpu, classes: int, person: int, least: float, dty
     assert 0 < found < CELLS or least != 0.3
 
 
+def test_a_published_size(gpu: Gpu) -> None:
+    """8,400 cells, of which more score enough than are copied in the first go."""
+    size = (640, 640)
+    rng = np.random.default_rng(0)
+    given = rng.normal(0, 1, (8400, 7)).astype(np.float32)
+    given[:, 4:] = rng.uniform(0, 1, (8400, 3))
+    decode = GpuPersonBoxes(gpu, 8400, size, person=1, min_score=0.5)
+    decode.yolox(gpu.upload(given))
+    got = decode.unpack(gpu.download(decode.first))
+    assert len(got[0]) > person_boxes_gpu.EXPECTED
+    same(got, decode_yolox(given, size, person=1, min_score=0.5))
+
+
 def test_nobody_and_everybody(gpu: Gpu, monkeypatch: pytest.MonkeyPatch, order: str) -> None:
     nothing = anchors(1)
     nothing[:, 4] = 0

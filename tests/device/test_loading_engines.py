@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -147,6 +148,40 @@ def test_without_tensorrt(here: Any, dope: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(BackendError, match="tensorrt cannot be imported"):
         wholebody.load(dope, backend="tensorrt")
     assert "tensorrt cannot be imported" in wholebody.load(dope)(PICTURE).metadata["fallback"]
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "pycuda cannot be imported (No module named 'pycuda'): pip install pycuda",
+        "no GPU is found (cuInit failed: no CUDA-capable device): see nvidia-smi",
+        "GPU 0 is out of memory: cuMemAlloc failed",
+    ],
+)
+def test_a_gpu_that_does_not_serve(
+    here: Any, dope: Path, monkeypatch: pytest.MonkeyPatch, reason: str
+) -> None:
+    build(here, dope)
+
+    def missing(number: int) -> None:
+        raise BackendError(reason)
+
+    monkeypatch.setattr(here.fake.runner, "Cuda", missing)
+    with pytest.raises(BackendError, match=re.escape(reason)):
+        wholebody.load(dope, backend="tensorrt")
+    people = wholebody.load(dope)(PICTURE)
+    assert people.metadata["fallback"] == f"{reason}; so {CPU} runs"
+
+
+def test_a_lost_gpu_costs_one_frame(here: Any, dope: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build(here, dope)
+    pose = wholebody.load(dope)
+    expected = pose(PICTURE)
+    monkeypatch.setattr(here.fake.runner, "Cuda", here.renewed)
+    here.cuda.spoilt = True
+    with pytest.raises(BackendError, match="this frame is lost"):
+        pose(PICTURE)
+    np.testing.assert_array_equal(pose(PICTURE).keypoints, expected.keypoints)
 
 
 def test_kernels_that_cannot_be_compiled(here: Any, dope: Path, monkeypatch: pytest.MonkeyPatch) -> None:
