@@ -130,7 +130,8 @@ def _chart(name: str, title: str, panels: Panels, runs: Sequence[Accuracy], name
     ways = [(names.way(run), names.hue(run)) for run in runs]
     return chart(
         name, lambda width: draw_differences(list(panels.items()), ways, width),
-        caption=f"{title}: difference from the reference, with 95 % intervals, of what differs most.",
+        caption=f"{title}: difference from the reference, with 95 % intervals; the first metric of each "
+        "part, and what differs most.",
         alt=f"{title}: difference from the reference by metric; the table above has the same figures.",
     )  # fmt: skip
 
@@ -152,15 +153,17 @@ def _panels(runs: Sequence[Accuracy]) -> Panels:
 
 
 def _most_moved(runs: Sequence[Accuracy]) -> dict[str, Figure]:
-    """At most ROWS metrics, in the order of the table."""
+    """The first metric of each part and what moved most, in the order of the table; {} if nothing did."""
     moved: dict[str, float] = {}
-    for run in runs:
-        for name, figure in run.figures.items():
-            if figure.moved and figure.difference:
-                share = abs(figure.difference.value) / max(abs(figure.reference or 1.0), 1e-9)
-                moved[name] = max(share, moved.get(name, 0.0))
-    most = set(sorted(moved, key=lambda name: -moved[name])[:ROWS])
-    return {name: f for run in runs for name, f in run.figures.items() if name in most}
+    first: dict[str, str] = {}
+    for name, figure in ((n, f) for run in runs for n, f in run.figures.items() if f.difference):
+        first.setdefault(name.rpartition("/")[0], name)
+        if figure.moved and figure.difference:
+            share = abs(figure.difference.value) / max(abs(figure.reference or 1.0), 1e-9)
+            moved[name] = max(share, moved.get(name, 0.0))
+    most = [*first.values(), *sorted(moved, key=lambda name: -moved[name])] if moved else []
+    shown = set(list(dict.fromkeys(most))[:ROWS])
+    return {name: f for run in runs for name, f in run.figures.items() if name in shown}
 
 
 def _worst(run: Accuracy, names: Names, most: int) -> Iterator[Block]:

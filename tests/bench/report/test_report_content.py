@@ -174,6 +174,19 @@ def test_differences_are_told_by_their_interval(tmp_path: Path, samples: ModuleT
     assert share[5].text == "−4.51 points"
 
 
+def test_the_chart_shows_every_part_and_what_moved_most(samples: ModuleType, tmp_path: Path) -> None:
+    from wholebody.benchmarks.report.accuracy import _most_moved
+
+    run = samples.accuracy_run(-0.001)
+    run["metrics"] |= {
+        f"body/more_{k}": samples.metric("more", "share", "higher", 0.5, -0.01 * k) for k in range(30)
+    }
+    (read,) = load_runs([samples.write(tmp_path / "one.jsonl", run)])
+    shown = list(_most_moved([read]))
+    assert shown[:3] == ["body/ap", "hand/recall", "face/recall"]
+    assert set(shown[3:]) == {f"body/more_{k}" for k in range(19, 30)}
+
+
 def test_what_rounds_to_nothing_is_no_difference(tmp_path: Path, samples: ModuleType) -> None:
     run = samples.accuracy_run()
     for figure in run["metrics"].values():
