@@ -13,6 +13,7 @@ pytest.importorskip("matplotlib")
 
 from wholebody.benchmarks.published import PUBLISHED
 from wholebody.benchmarks.reading import load_runs
+from wholebody.benchmarks.recorded import Accuracy
 from wholebody.benchmarks.report.document import Block, Cell, Document, Fold, Gallery, Listing, Table, Text
 from wholebody.benchmarks.report.html import render_html
 from wholebody.benchmarks.report.markdown import render_markdown
@@ -182,6 +183,7 @@ def test_the_chart_shows_every_part_and_what_moved_most(samples: ModuleType, tmp
         f"body/more_{k}": samples.metric("more", "share", "higher", 0.5, -0.01 * k) for k in range(30)
     }
     (read,) = load_runs([samples.write(tmp_path / "one.jsonl", run)])
+    assert isinstance(read, Accuracy)
     shown = list(_most_moved([read]))
     assert shown[:3] == ["body/ap", "hand/recall", "face/recall"]
     assert set(shown[3:]) == {f"body/more_{k}" for k in range(19, 30)}
