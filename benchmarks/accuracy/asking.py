@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -51,9 +51,24 @@ def boxes_of(pose: Pose, image: Image, picture: Picture) -> Found | None:
 
 
 def ask(pose: Pose, image: Image, found: Found | None) -> People:
-    """The people of a picture: of DOPE all that it finds, else those in the boxes."""
+    """The people of a picture: of DOPE all that it finds, else those in the boxes.
+
+    Where a network failed and says infinite, it says nothing: NaN, as for what was not seen.
+    """
     if isinstance(pose, DopePose):
-        return pose(image)
+        return _finite(pose(image))
     assert found is not None
     people, _ = pose.estimate(image, found.boxes, found.score)
-    return people
+    return _finite(people)
+
+
+def _finite(people: People) -> People:
+    points, solid = people.keypoints, people.keypoints3d
+    if not np.isinf(points).any() and (solid is None or not np.isinf(solid).any()):
+        return people
+    flat = np.where(np.isinf(points), np.float32(np.nan), points)
+    return replace(
+        people,
+        keypoints=flat,
+        keypoints3d=None if solid is None else np.where(np.isinf(solid), np.float32(np.nan), solid),
+    )

@@ -19,6 +19,7 @@ from wholebody.benchmarks.machine import Machine
 from wholebody.benchmarks.provenance import provenance
 from wholebody.benchmarks.runs import append_run, read_runs
 from wholebody.runtime.artefact import sidecar_path
+from wholebody.runtime.errors import SourceError
 from wholebody.runtime.loading import Pose, load
 from wholebody.runtime.skeletons import SKELETONS
 
@@ -56,6 +57,7 @@ def measure(
         networks = [path for path in (student, detector, reference) if path is not None]
         prove_writable(runs, keep=[*networks, *map(sidecar_path, networks)])
     options_of_pipeline: dict[str, Any] = {"flip_test": True} if flip_test else {}
+    folder = _folder(runs, worst)
     pose = load(
         student, detector=detector, backend=backend, threads=threads, options=options or None,
         detector_options=detector_options or None, **options_of_pipeline,
@@ -69,7 +71,7 @@ def measure(
         _tell(console, f"no reference of {student.name} was found: without differences; give --reference")
     machine = Machine.here()
     evaluation = evaluate(subject.dataset, pose, subject.beside, console=console)
-    drawn = _draw(subject, evaluation, runs, worst)
+    drawn = _draw(subject, evaluation, folder, runs)
     run = {**provenance(machine), **record(subject, evaluation, drawn, title_of(asked))}
     if runs is not None:
         append_run(runs, run)
@@ -93,15 +95,14 @@ def _subject(
 
 
 def _draw(
-    subject: Subject, evaluation: Evaluation, runs: Path | None, worst: Path | None
+    subject: Subject, evaluation: Evaluation, folder: Path | None, runs: Path | None
 ) -> list[dict[str, Any]]:
     """The worst pictures, drawn where there is a folder for them; files are named from that of the runs."""
-    folder, paths = _folder(runs, worst), list[Path]()
+    paths: list[Path] = []
     if folder is not None and evaluation.worst:
         metric = next(m for m in subject.dataset.metrics if m.name == evaluation.ranked_by)
-        prefix = "" if worst else f"{identity(subject)}-"
         paths = draw_worst(
-            folder, subject.dataset, metric, evaluation.worst, subject.pose, subject.beside, prefix=prefix
+            folder, subject.dataset, metric, evaluation.worst, subject.pose, subject.beside, identity(subject)
         )
     return [
         {
@@ -115,9 +116,14 @@ def _draw(
 
 
 def _folder(runs: Path | None, worst: Path | None) -> Path | None:
-    if worst is not None or runs is None:
-        return worst
-    return runs.with_name(f"{runs.stem}-worst")
+    """Where the worst pictures go, there before any work."""
+    folder = runs.with_name(f"{runs.stem}-worst") if worst is None and runs is not None else worst
+    try:
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SourceError(f"cannot write {folder}: {error.strerror}; choose another place") from error
+    return folder
 
 
 def _named(path: Path, runs: Path | None) -> str:

@@ -15,7 +15,6 @@ from wholebody.benchmarks.accuracy.measuring import Ranked, image_of
 from wholebody.benchmarks.datasets.abilities import Named
 from wholebody.benchmarks.datasets.dataset import Dataset, Metric, Picture, Truth
 from wholebody.runtime.draw import draw_people
-from wholebody.runtime.errors import SourceError
 from wholebody.runtime.media import Image, write_image
 from wholebody.runtime.people import People
 from wholebody.runtime.skeletons import Skeleton
@@ -45,18 +44,13 @@ def draw_worst(
     ranked: Sequence[Ranked],
     student: Pose,
     reference: Pose | None,
-    *,
-    prefix: str = "",
+    name: str,
 ) -> list[Path]:
-    """Write a PNG for each, the worst one first. Raises SourceError where the folder cannot be written."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SourceError(f"cannot write {folder}: {error.strerror}; choose another place") from error
+    """Write a PNG for each into a folder that is there, `name` before its number, the worst one first."""
     paths = []
     for place, each in enumerate(ranked, 1):
         picture = dataset.pictures[each.index]
-        paths.append(folder / f"{prefix}{place:02d}.png")
+        paths.append(folder / f"{name}-{place:02d}.png")
         caption = f"{place}. {picture.name}   {_told(metric, each)}"
         write_image(paths[-1], side_by_side(_panels(dataset, picture, student, reference), caption))
     return paths

@@ -91,8 +91,9 @@ def test_without_a_reference(student: Path, tmp_path: Path) -> None:
     run = measure(student, TWO, worst=tmp_path / "worst")
     assert run["reference"] is None
     assert {metric["reference"] for metric in run["metrics"].values()} == {None}
-    assert sorted(path.name for path in (tmp_path / "worst").iterdir()) == ["01.png", "02.png"]
-    assert [each["file"] for each in run["worst"]] == [str(tmp_path / "worst" / f"0{i}.png") for i in (1, 2)]
+    files = [str(tmp_path / "worst" / f"{run['id']}-0{place}.png") for place in (1, 2)]
+    assert [each["file"] for each in run["worst"]] == files
+    assert sorted(map(str, (tmp_path / "worst").iterdir())) == files
     table = markdown(run)
     assert "No PyTorch reference was at hand, so there are no differences: give one as --reference." in table
     rows = [line for line in table.splitlines() if line.startswith("|")]
@@ -210,6 +211,8 @@ def test_files_that_are_spared(student: Path, tmp_path: Path) -> None:
     for path in (student, sidecar_path(student)):
         with pytest.raises(SourceError, match="it is what is measured; choose another name"):
             measure(student, TWO, runs=path)
+    with pytest.raises(SourceError, match=r"cannot write .*student\.onnx: File exists; choose another place"):
+        measure(student, TWO, worst=student)
     (tmp_path / "old.jsonl").write_text('{"format": 0}\n')
     with pytest.raises(SourceError, match="is of format 0, this version reads 1"):
         measure(student, TWO, runs=tmp_path / "old.jsonl")

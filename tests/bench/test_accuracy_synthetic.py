@@ -66,6 +66,16 @@ def no_numbers(image: Image) -> People:
     )
 
 
+def infinite(image: Image) -> People:
+    people = no_numbers(image)
+    assert people.keypoints3d is not None
+    return replace(
+        people,
+        keypoints=np.full_like(people.keypoints, np.inf),
+        keypoints3d=np.full_like(people.keypoints3d, -np.inf),
+    )
+
+
 def figures(evaluation: Evaluation) -> dict[str, float | None]:
     return {
         each.metric.name: None if each.value is None else each.value.value for each in evaluation.estimates
@@ -88,7 +98,7 @@ def test_the_truth_is_perfect() -> None:
     assert len(evaluation.worst) == PICTURES
 
 
-@pytest.mark.parametrize("answer", [nobody, no_numbers])
+@pytest.mark.parametrize("answer", [nobody, no_numbers, infinite])
 def test_nobody_is_found(answer: Callable[[Image], People]) -> None:
     """Nor do coordinates that are no numbers count as anybody."""
     evaluation = evaluate(DATASET, Answers(answer), Answers(everybody))
