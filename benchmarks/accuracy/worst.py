@@ -83,7 +83,8 @@ def side_by_side(panels: Sequence[Panel], caption: str) -> Image:
 def _scaled(image: Image) -> Image:
     scale = min(PANEL / max(image.shape[:2]), LARGEST)
     way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=way), np.uint8)
+    height, width = (max(1, round(scale * side)) for side in image.shape[:2])
+    return np.asarray(cv2.resize(image, (width, height), interpolation=way), np.uint8)
 
 
 def _write(sheet: Image, text: str, x: int, y: int, color: tuple[int, int, int]) -> None:
