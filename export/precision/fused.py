@@ -69,7 +69,11 @@ def _write_out_repeated(model: ModelProto) -> None:
         if node.op_type in ("Add", "Mul"):
             ours, theirs = (shapes.get(name, ()) for name in node.input)
             for i, short, long in ((0, ours, theirs), (1, theirs, ours)):
-                if len(short) == len(long) > 2 and short[-2] == 1 < long[-2] and short[-1] == long[-1] < FEW:
+                if (
+                    len(short) == len(long) > 2
+                    and short[-2] == 1 < long[-2]
+                    and 1 < short[-1] == long[-1] < FEW
+                ):
                     made.append(_expand(model, node, i, [1] * (len(long) - 2) + list(long[-2:])))
         made.append(node)
     nodes = [NodeProto.FromString(node.SerializeToString()) for node in made]

@@ -37,8 +37,8 @@ Progress = Callable[[float, int, int], None]  # the loss, steps done, steps in a
 
 STEPS = 300
 LEAST = 16  # pictures: fewer would be learnt by heart
-SAMPLES = 16  # of a step
-AT_ONCE = 4  # of these, where the graph takes several
+SAMPLES = 8  # of a step
+AT_ONCE = 4  # of these in a pass, where the graph takes several
 RATE = 0.01  # steps of its grid that a weight moves in a step of the training, at most
 WARM_UP = 0.1  # of the training
 BETAS = (0.9, 0.99)
@@ -76,7 +76,7 @@ def recover(
 
     samples   to learn from: as many as there are, in their order, again and again
     layers    "head" trains what lies behind the trunk alone, in a fraction of the time
-    steps     of 16 samples each
+    steps     of 8 samples each
     rate      how many steps of its own grid a weight moves in a step, at most
     cache     the folder of trainings under way or done, by the contents of all of the above: what was cut off
               goes on where it was; None: below $XDG_CACHE_HOME, or ~/.cache

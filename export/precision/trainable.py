@@ -23,7 +23,7 @@ from wholebody.export.precision.torch_operators import Compute, compute
 
 __all__ = ["Grid", "Trainable"]
 
-LIMITS = {
+LIMITS: Mapping[int, tuple[int, int]] = {
     TensorProto.INT8: (-128, 127), TensorProto.UINT8: (0, 255), TensorProto.INT32: (-(2**31), 2**31 - 1)
 }  # fmt: skip
 QUANTIZED = "_quantized"  # what onnxruntime's quantizer adds to the name of a weight

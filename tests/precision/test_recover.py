@@ -6,13 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import onnx
 import pytest
 import torch
 from onnx import ModelProto, numpy_helper
 
+from wholebody.export.onnx_dwpose import export_dwpose
+from wholebody.export.openmmlab import RtmPoseCheckpoint
 from wholebody.export.precision.distillation import Distillation
+from wholebody.export.precision.drift import PrecisionBudget
 from wholebody.export.precision.int8 import Target, to_int8
 from wholebody.export.precision.poses import ask
 from wholebody.export.precision.prepare import prepared
@@ -20,6 +24,7 @@ from wholebody.export.precision.quantizing import quantize
 from wholebody.export.precision.recover import KEPT_EVERY, Recovery, recover
 from wholebody.export.precision.simulation import Simulated
 from wholebody.export.precision.trainable import Trainable
+from wholebody.export.students.batch_norm import fold_batch_norm
 from wholebody.export.students.rtmpose import MEAN, STD
 from wholebody.runtime.errors import SourceError, WholebodyError
 from wholebody.runtime.spec import AnySpec, CropInput, TopDownSpec, WeightsSpec
@@ -209,3 +214,28 @@ def test_what_does_not_go_together(tmp_path: Path) -> None:
         quantize(tmp_path / "student.onnx", precision="fp16", recovery=Recovery())
     with pytest.raises(WholebodyError, match="give one of them"):
         quantize(tmp_path / "student.onnx", precision="int8", target="cpu", search=True, recovery=Recovery())
+
+
+@pytest.mark.usefixtures("cache")
+def test_quantize_tells_what_was_recovered(tiny_rtmpose: Callable[..., Any], tmp_path: Path) -> None:
+    network = tiny_rtmpose(width=64)
+    fold_batch_norm(network)
+    checkpoint = RtmPoseCheckpoint(network, network.config, "0" * 64, "tiny.pth")
+    student = export_dwpose(checkpoint, tmp_path / "tiny.onnx", force=True).path
+    for folder, count in (("pictures", 16), ("others", 2)):
+        (tmp_path / folder).mkdir()
+        for i in range(count):
+            picture = np.random.default_rng(i + count).integers(0, 256, (64, 64, 3), np.uint8)
+            cv2.imwrite(str(tmp_path / folder / f"{i}.png"), picture)
+    made = quantize(
+        student, precision="int8", target="tensorrt", calibration=tmp_path / "pictures",
+        held_out=tmp_path / "others", method="minmax", budget=PrecisionBudget(oks=1.0, px=0.0),
+        recovery=Recovery(steps=2), force=True,
+    )  # fmt: skip
+    assert made.before is not None
+    assert made.before.layers == made.certificate.layers
+    kept = made.artefact.spec.certificate
+    assert kept is not None
+    assert kept["recovery"]["before"] == made.before.to_dict()["parts"]
+    assert kept["recovery"]["pictures"] == 16
+    assert kept["parts"] == made.certificate.to_dict()["parts"]

@@ -105,7 +105,7 @@ def quantize(
         Path | None,
         typer.Option(metavar="FOLDER", help="Pictures for that, no labels; the calibration's unless told."),
     ] = None,
-    recover_steps: Annotated[int, typer.Option(min=1, help="Steps of that, of 16 pictures or people.")] = 300,
+    recover_steps: Annotated[int, typer.Option(min=1, help="Steps of that, of 8 pictures or people.")] = 300,
     force: Annotated[
         bool, typer.Option("--force", help="Write a student over its budget too, marked as such.")
     ] = False,
