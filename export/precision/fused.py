@@ -7,26 +7,19 @@ again goes in steps of that length, ten times slower than where these are writte
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 
 import numpy as np
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
-__all__ = ["fused_for_onnxruntime"]
+__all__ = ["fused_for_onnxruntime", "write_out_short_terms"]
 
 ONNXRUNTIME = "com.microsoft"
 FEW = 16  # numbers
 
 
 def fused_for_onnxruntime(model: ModelProto) -> None:
-    """In place: x · sigmoid(x) becomes QuickGelu, a mean over rows and columns GlobalAveragePool, and short
-    terms of sums and products are written out.
-    """
-    _fuse(model)
-    _write_out_repeated(model)
-
-
-def _fuse(model: ModelProto) -> None:
+    """In place: x · sigmoid(x) becomes QuickGelu, and a mean over rows and columns GlobalAveragePool."""
     graph = model.graph
     sigmoids = {node.output[0]: node for node in graph.node if node.op_type == "Sigmoid"}
     consumers = {name: sum(name in node.input for node in graph.node) for name in sigmoids}
@@ -62,23 +55,28 @@ def _over_space(node: NodeProto) -> bool:
     return attributes.get("axes") in ([2, 3], [-2, -1]) and attributes.get("keepdims", 1) == 1
 
 
-def _write_out_repeated(model: ModelProto) -> None:
-    """A term of shape (..., 1, n), n few, of another of shape (..., m, n) is expanded to m times n."""
+def write_out_short_terms(model: ModelProto, int8: Set[str]) -> None:
+    """In place: where (..., 1, n), n few, is added to (..., m, n) or multiplied, it is expanded to m times n.
+
+    Nodes named in `int8` stay as they are.
+    """
     shapes, made = _shapes(model), list[NodeProto]()
     for node in model.graph.node:
-        if node.op_type in ("Add", "Mul"):
+        if node.op_type in ("Add", "Mul") and node.name not in int8:
             ours, theirs = (shapes.get(name, ()) for name in node.input)
             for i, short, long in ((0, ours, theirs), (1, theirs, ours)):
-                if (
-                    len(short) == len(long) > 2
-                    and short[-2] == 1 < long[-2]
-                    and 1 < short[-1] == long[-1] < FEW
-                ):
+                if _repeats(short, long):
                     made.append(_expand(model, node, i, [1] * (len(long) - 2) + list(long[-2:])))
         made.append(node)
     nodes = [NodeProto.FromString(node.SerializeToString()) for node in made]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
+
+
+def _repeats(short: tuple[int, ...], long: tuple[int, ...]) -> bool:
+    if len(short) != len(long) or len(long) < 3:
+        return False
+    return short[-2] == 1 < long[-2] and 1 < short[-1] == long[-1] < FEW
 
 
 def _expand(model: ModelProto, node: NodeProto, i: int, shape: list[int]) -> NodeProto:

@@ -14,7 +14,7 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from wholebody.export.precision.calibration import Samples
 from wholebody.export.precision.companions import read_unrounded
-from wholebody.export.precision.fused import fused_for_onnxruntime
+from wholebody.export.precision.fused import fused_for_onnxruntime, write_out_short_terms
 from wholebody.export.precision.graph import consumers
 from wholebody.export.precision.histograms import Progress
 from wholebody.export.precision.placement import Placement, Target, place
@@ -54,6 +54,8 @@ def to_int8(
         fused_for_onnxruntime(model)
         ranges = _as_joined(model, ranges)
     placement = place(model.graph, target, exclude | set(_constant(model, ranges)))
+    if target == "cpu":
+        write_out_short_terms(model, placement.nodes)
     made = _Quantizer(model, placement, ranges, target).quantized()
     read_unrounded(made, placement.nodes, target)
     return made

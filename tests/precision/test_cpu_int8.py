@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from wholebody.export.precision.fused import fused_for_onnxruntime
+from wholebody.export.precision.fused import fused_for_onnxruntime, write_out_short_terms
 from wholebody.export.precision.int8 import to_int8
 from wholebody.export.precision.simulation import Simulated
 from wholebody.runtime.backends.onnxrt import OnnxRuntime
@@ -111,7 +111,7 @@ def test_short_terms_are_written_out(
     model = graph_of([node], list(shape), term=random(*repeated))
     model.graph.value_info.append(helper.make_tensor_value_info("term", TensorProto.FLOAT, repeated))
     (before,) = Simulated(model)(x := random(*shape))
-    fused_for_onnxruntime(model)
+    write_out_short_terms(model, set())
     assert [n.op_type for n in model.graph.node] == (["Expand"] if written_out else []) + [operator]
     np.testing.assert_array_equal(Simulated(model)(x)[0], before)
 
