@@ -21,16 +21,23 @@ MAY_IMPORT = {
     "distill": {"distill", "benchmarks", "export", "runtime"},
 }
 RUNTIME_LIBRARIES = {"numpy", "cv2"}
-# Heavy libraries in the runtime, each in the one file that needs it; the doctor tries to import them.
-RUNTIME_HOMES = {"onnxruntime": "runtime/backends/onnxrt.py", "tensorrt": "runtime/backends/trt.py"}
+# Heavy libraries in the runtime, each in the files of the one backend that needs it; the doctor tries them.
+RUNTIME_HOMES = {
+    "onnxruntime": ("onnxrt",),
+    "tensorrt": ("trt", "trt_engine", "trt_execution", "trt_outputs"),
+}
 DOCTOR = "runtime/doctor.py"
 TORCH_LAYERS = {"export", "distill"}
 
 SOURCES = sorted(path.relative_to(ROOT) for layer in MAY_IMPORT for path in (ROOT / layer).rglob("*.py"))
 
 
-def imported(path: Path) -> Iterator[str]:
-    """Every module that a file imports, in functions too; what only type checkers see does not count."""
+def homes(library: str) -> Iterator[str]:
+    return (f"runtime/backends/{name}.py" for name in RUNTIME_HOMES[library])
+
+
+def imported(path: Path, *, in_functions: bool = True) -> Iterator[str]:
+    """Every module that a file imports; what only type checkers see does not count."""
     nodes = [ast.parse((ROOT / path).read_text("utf-8"))]  # type: list[ast.AST]
     while nodes:
         node = nodes.pop()
@@ -41,11 +48,12 @@ def imported(path: Path) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}:{node.lineno}: relative import"
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
-        nodes += ast.iter_child_nodes(node)
+        if in_functions or not isinstance(node, ast.FunctionDef):
+            nodes += ast.iter_child_nodes(node)
 
 
-def libraries(path: Path) -> set[str]:
-    names = {module.split(".")[0] for module in imported(path)}
+def libraries(path: Path, *, in_functions: bool = True) -> set[str]:
+    names = {module.split(".")[0] for module in imported(path, in_functions=in_functions)}
     return names - set(sys.stdlib_module_names) - {"wholebody"}
 
 
@@ -67,9 +75,9 @@ def test_imports_go_one_way(path: Path) -> None:
 def test_heavy_libraries_have_a_home(path: Path) -> None:
     used = libraries(path)
     if path.parts[0] not in TORCH_LAYERS:
-        assert "torch" not in used
+        assert "torch" not in (used if path.parts[0] == "runtime" else libraries(path, in_functions=False))
     if path.parts[0] == "runtime":
-        at_home = {library for library, home in RUNTIME_HOMES.items() if path.as_posix() in (home, DOCTOR)}
+        at_home = {name for name in RUNTIME_HOMES if path.as_posix() in (DOCTOR, *homes(name))}
         assert used <= RUNTIME_LIBRARIES | at_home
     if path.parts[:2] == ("benchmarks", "synthetic"):
         assert used <= RUNTIME_LIBRARIES
@@ -94,11 +102,13 @@ def test_importing_wholebody_costs_nothing() -> None:
 
 
 def test_the_runtime_needs_neither_torch_nor_a_backend() -> None:
-    homes = [home.removesuffix(".py").replace("/", ".") for home in RUNTIME_HOMES.values()]
-    modules = [
-        path.with_suffix("").as_posix().replace("/", ".") for path in SOURCES if path.parts[0] == "runtime"
+    at_home = {home for library in RUNTIME_HOMES for home in homes(library)}
+    others = [
+        path.with_suffix("").as_posix().replace("/", ".")
+        for path in SOURCES
+        if path.parts[0] == "runtime" and path.as_posix() not in at_home
     ]
-    names = [f"wholebody.{m.removesuffix('.__init__')}" for m in modules if m not in homes]
+    names = [f"wholebody.{module.removesuffix('.__init__')}" for module in others]
     blocked = ["torch", "onnx", *RUNTIME_HOMES]
     run(f"import sys; sys.modules.update(dict.fromkeys({blocked}))\nfor m in {names}: __import__(m)")
 
