@@ -58,7 +58,7 @@ def save_answers(path: Path, pictures: Path | None, people: dict[str, Any] | Non
 
     session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     arrays: dict[str, Any] = {}
-    for number, inputs in enumerate(cases(path, session.get_inputs(), pictures)):
+    for number, inputs in enumerate(cases(path, list(session.get_inputs()), pictures)):
         for node, array in zip(session.get_inputs(), inputs, strict=True):
             arrays[f"{number}/in/{node.name}"] = array
         feeds = {node.name: a for node, a in zip(session.get_inputs(), inputs, strict=True)}

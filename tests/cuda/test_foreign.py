@@ -63,7 +63,7 @@ def test_both_protocols(shape: tuple[int, ...], dtype: type[np.generic]) -> None
     for theirs in (Interface(array), Tensor(torch.from_numpy(array))):
         assert is_device_array(theirs)
         got = device_array(theirs, Cuda())
-        assert (got.shape, got.dtype) == (shape, dtype)
+        assert (got.shape, got.dtype) == (shape, np.dtype(dtype))
         if array.size:
             assert got.pointer == array.ctypes.data
 

@@ -222,7 +222,7 @@ def yolox(path: Path) -> Path:
     anchors[0, 20] = [0.5, 0.5, 1.2, 1.2, 0.9, 0.9]
     tensors = [
         numpy_helper.from_array(anchors, "always"),
-        numpy_helper.from_array(np.float32([0]), "nothing"),
+        numpy_helper.from_array(np.zeros(1, np.float32), "nothing"),
     ]
     nodes = [
         helper.make_node("ReduceMean", ["images"], ["mean"], axes=[1, 2, 3], keepdims=0),
