@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from importlib.util import find_spec
 from pathlib import Path
@@ -195,7 +195,7 @@ class _Measurement:
         for number in dict.fromkeys(suite.proposals):
             others = with_proposals(dope, number, self.exports, self._export, self.tell)
             if others:
-                yield frames, others
+                yield replace(frames, title=f"{number} proposals"), others
 
     def _check_families(self, top_down: Sequence[Contender], dope: Sequence[Contender]) -> None:
         suite = self.suite

@@ -22,7 +22,7 @@ from wholebody.benchmarks.latency.process import WorkerProcess, WorkerStopped
 from wholebody.benchmarks.latency.scenes import Scene
 from wholebody.benchmarks.latency.suite import Suite, measure
 from wholebody.benchmarks.latency.table import markdown
-from wholebody.benchmarks.recorded import read_recorded
+from wholebody.benchmarks.reading import load_runs
 from wholebody.benchmarks.runs import read_runs
 from wholebody.export.checkpoints import DopeCheckpoint, load_checkpoint
 from wholebody.export.student_file import save_student
@@ -123,7 +123,7 @@ def test_the_file_holds_it_as_the_report_reads_it(
 ) -> None:
     runs, _, file = measured
     assert [{"format": 1, **run} for run in runs] == read_runs(file)
-    recorded = read_recorded(file)
+    recorded = load_runs([file])
     assert [run.id for run in recorded] == [run["id"] for run in runs]
     assert recorded[0].machine["host"]
 
