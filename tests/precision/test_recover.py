@@ -27,7 +27,15 @@ from wholebody.export.precision.trainable import Trainable
 from wholebody.export.students.batch_norm import fold_batch_norm
 from wholebody.export.students.rtmpose import MEAN, STD
 from wholebody.runtime.errors import SourceError, WholebodyError
-from wholebody.runtime.spec import AnySpec, CropInput, TopDownSpec, WeightsSpec
+from wholebody.runtime.spec import (
+    AnySpec,
+    CropInput,
+    InputSpec,
+    PartSpec,
+    StudentSpec,
+    TopDownSpec,
+    WeightsSpec,
+)
 
 CROPS = TopDownSpec(
     "tiny", "simcc", CropInput(64, 32, MEAN, STD, "rgb"), "coco17", WeightsSpec("made up", "0" * 64, "none")
@@ -195,6 +203,22 @@ def test_the_head_of_dope_looks_into_regions(dope: tuple[ModelProto, Any]) -> No
     parts = {name.rpartition(".")[0].partition("_anchor")[0] for name in student.head}
     assert {"rpn.conv", "rpn.cls_logits", "predictor.pose_pred.body", "backbone.layer4.0.conv2"} <= parts
     assert not [name for name in student.head if name.startswith(("backbone.conv1", "backbone.layer3"))]
+
+
+def test_poses_count_as_their_classes(dope: tuple[ModelProto, Any]) -> None:
+    """A pose of a class that is not there costs nothing."""
+    model, samples = dope
+    parts = {"body": PartSpec(13, 4, {}), "hand": PartSpec(21, 4, {}), "face": PartSpec(84, 3, {})}
+    spec = StudentSpec("tiny", InputSpec(96, 128, 96, 128, MEAN, STD), parts, CROPS.weights)
+    distillation = Distillation(model, spec)
+    taught = distillation.teach(next(iter(samples)))
+    poses, scores = next(iter(distillation.pose_scores.items()))
+    taught[scores] = torch.tensor([[0.0, 90, 0, 0, 0]]).expand_as(taught[scores])
+    student = {name: answer.clone() for name, answer in taught.items()}
+    student[poses][:, 65:] += 1  # all classes but the first
+    assert float(distillation.losses(student, taught)[poses]) == pytest.approx(0, abs=1e-9)
+    student[poses][:, :65] += 1
+    assert float(distillation.losses(student, taught)[poses]) > 0.01
 
 
 @pytest.mark.usefixtures("cache")
