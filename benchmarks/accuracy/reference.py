@@ -63,6 +63,7 @@ def open_reference(
     """A pipeline that asks this network as `pose` asks the student: the same detector, crops and options.
 
     path     a checkpoint, or an FP32 student as ONNX, exported or published
+    threads  of ONNX Runtime; PyTorch takes those that the environment gives it
     options  what a published student's file does not tell, as for `load`
 
     Raises ArtefactError for a network of other keypoints, of reduced precision, or that the student did not
@@ -72,10 +73,6 @@ def open_reference(
         return _onnx(path, pose, threads, options)
     if is_engine(path):
         raise ArtefactError(f"{path} is an engine: give the checkpoint or the FP32 ONNX file as --reference")
-    if threads is not None:
-        import torch
-
-        torch.set_num_threads(threads)
     return _checkpoint(path, student, pose)
 
 
