@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,20 +16,9 @@ from wholebody.benchmarks.latency.turns import Timed
 from wholebody.benchmarks.runs import run_id
 from wholebody.runtime.spec import AnySpec, TopDownSpec, verified
 
-__all__ = ["DetectorFile", "identity", "model_entry", "record", "settings_of"]
+__all__ = ["identity", "model_entry", "record", "settings_of"]
 
 STAGES = ("decode", "detect", "preprocess", "upload", "network", "download", "postprocess", "total")
-
-
-@dataclass(frozen=True)
-class DetectorFile:
-    """The entries that tell of a detector."""
-
-    entry: Mapping[str, Any]
-
-    @property
-    def sha256(self) -> str:
-        return str(self.entry["sha256"])
 
 
 def model_entry(file: str, sha256: str, spec: AnySpec, size: int) -> dict[str, Any]:
@@ -59,7 +47,7 @@ def identity(
     scene: Scene,
     beside: Sequence[Contender],
     *,
-    detector: DetectorFile | None,
+    detector: Mapping[str, Any] | None,
     threads: int,
     seconds: float,
 ) -> str:
@@ -69,7 +57,7 @@ def identity(
             "kind": "latency",
             "model": contender.network.sha256,
             "backend": contender.backend,
-            "detector": detector and detector.sha256,
+            "detector": detector and detector["sha256"],
             "threads": threads,
             "seconds": seconds,
             "settings": settings_of(scene, contender.network),
@@ -86,19 +74,20 @@ def record(
     scene: Scene,
     *,
     base: tuple[str, Timed] | None,
-    detector: DetectorFile | None,
+    detector: Mapping[str, Any] | None,
     host_peak_mb: float | None,
     network_stages: Mapping[str, float],
 ) -> dict[str, Any]:
     """The entries of a run but those that tell where it came from.
 
-    base  the id of whoever it is compared with, and what that one did
+    base      the id of whoever it is compared with, and what that one did
+    detector  its `model_entry`
     """
     network = contender.network
     boxed = isinstance(network.spec, TopDownSpec) and scene.batch is None
     return {
         "model": model_entry(network.path.name, network.sha256, network.spec, network.path.stat().st_size),
-        "detector": dict(detector.entry) if detector is not None and boxed else None,
+        "detector": dict(detector) if detector is not None and boxed else None,
         "backend": member.backend,
         "settings": settings_of(scene, network),
         "samples": sum(len(times) for times in timed.rounds),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
@@ -22,7 +23,7 @@ from wholebody.benchmarks.latency.contenders import (
 )
 from wholebody.benchmarks.latency.crew import Crew, Member
 from wholebody.benchmarks.latency.process import WorkerProcess
-from wholebody.benchmarks.latency.record import DetectorFile, identity, model_entry, record
+from wholebody.benchmarks.latency.record import identity, model_entry, record
 from wholebody.benchmarks.latency.scenes import MOST_PEOPLE, Scene, crops_of, crowd, folder, paced, rendered
 from wholebody.benchmarks.latency.sweeps import with_proposals
 from wholebody.benchmarks.latency.turns import Timed, take_turns
@@ -32,7 +33,7 @@ from wholebody.benchmarks.runs import append_run, read_runs, run_id
 from wholebody.export.zoo import bundled_source
 from wholebody.runtime.artefact import is_exported, read_artefact
 from wholebody.runtime.cpu import cores
-from wholebody.runtime.errors import ArtefactError, BackendError, WholebodyError
+from wholebody.runtime.errors import ArtefactError, BackendError, SourceError, WholebodyError
 from wholebody.runtime.plan import is_engine, read_sidecar
 from wholebody.runtime.published import describe_detector
 from wholebody.runtime.spec import DetectorSpec, StudentSpec, TopDownSpec, spec_from_dict
@@ -88,6 +89,8 @@ def measure(
     _check(suite)
     if runs is not None:
         prove_writable(runs, keep=[*suite.models, *filter(None, [suite.against, suite.detector])])
+        if runs.exists() and not os.access(runs, os.W_OK):
+            raise SourceError(f"cannot write {runs}: it is read-only; choose another file")
     with TemporaryDirectory() as exports:
         return _Measurement(suite, runs, tell, Path(exports)).run()
 
@@ -142,7 +145,7 @@ class _Measurement:
         return {
             str(run["id"]): run
             for run in runs
-            if run["kind"] == "latency"
+            if run.get("kind") == "latency"
             and run["machine"].get("host") == here.host
             and run["machine"].get("versions") == dict(here.versions)
         }
@@ -279,7 +282,7 @@ class _Measurement:
             )  # fmt: skip
 
 
-def _detector(path: Path) -> DetectorFile:
+def _detector(path: Path) -> dict[str, Any]:
     if is_engine(path):
         plan = read_sidecar(path)
         spec = spec_from_dict(plan.student) if plan.student else describe_detector(path.with_name(plan.onnx))
@@ -292,4 +295,4 @@ def _detector(path: Path) -> DetectorFile:
         sha256 = spec.weights.sha256
     if not isinstance(spec, DetectorSpec):
         raise ArtefactError(f"{path} is a student, {spec.name}; --detector finds people for one")
-    return DetectorFile(model_entry(path.name, sha256, spec, path.stat().st_size))
+    return model_entry(path.name, sha256, spec, path.stat().st_size)

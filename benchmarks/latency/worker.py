@@ -173,7 +173,8 @@ def _answer(method: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[str
     try:
         return "done", method(*arguments)
     except WholebodyError as error:
-        return "refused", error
+        plain = type(error).__init__ is Exception.__init__  # others need not survive being pickled
+        return ("refused", error) if plain else ("failed", " ".join(str(error).split()))
     except MemoryError:
         return "failed", "out of memory"
     except ImportError as error:

@@ -22,6 +22,7 @@ from wholebody.benchmarks.latency.process import WorkerProcess, WorkerStopped
 from wholebody.benchmarks.latency.scenes import Scene
 from wholebody.benchmarks.latency.suite import Suite, measure
 from wholebody.benchmarks.latency.table import markdown
+from wholebody.benchmarks.latency.turns import take_turns
 from wholebody.benchmarks.reading import load_runs
 from wholebody.benchmarks.runs import read_runs
 from wholebody.export.checkpoints import DopeCheckpoint, load_checkpoint
@@ -268,10 +269,16 @@ def test_files_that_are_no_students(constant_student: Path, tmp_path: Path) -> N
     refused(WholebodyError, "broken.pth", checkpoint)
 
 
-def test_pictures_and_places_that_are_not_there(constant_student: Path, tmp_path: Path) -> None:
+def test_pictures_and_places_that_are_not_there(
+    constant_student: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     refused(SourceError, "nowhere", constant_student, images=tmp_path / "nowhere")
     refused(SourceError, "cannot write", constant_student, runs=tmp_path / "no" / "runs.jsonl")
     refused(SourceError, "it is what is measured", constant_student, runs=constant_student)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    (tmp_path / "locked.jsonl").touch()
+    refused(SourceError, "it is read-only", constant_student, runs=tmp_path / "locked.jsonl")
+    monkeypatch.undo()
     old = tmp_path / "old.jsonl"
     old.write_text('{"format": 0}\n')
     refused(SourceError, "of format 0, this version reads 1", constant_student, runs=old)
@@ -345,3 +352,17 @@ def test_ten_percent_are_added_where_asked_for(constant_student: Path, scene: Sc
     network_ms, total = (times[:, stages.index(stage)] for stage in ("network", "total"))
     assert (network_ms > total * 5 / 6 * 0.99).all()
     assert (parts + network_ms <= total).all()
+
+
+def test_whose_process_died_is_not_asked_again(constant_student: Path, scene: Scene) -> None:
+    told: list[str] = []
+    network = read_network(constant_student, [], nobody)
+    both = [Contender(network, "auto"), Contender(network, "onnxruntime")]
+    with Crew(None, 1, told.append) as crew:
+        members = crew.members(both, scene)
+        os.kill(members[both[0]].process.pid, signal.SIGKILL)
+        timed = take_turns(
+            members, scene, 0.05, meters={}, device_memory=crew.device_memory, tell=told.append
+        )
+        assert list(timed) == list(crew.members(both, scene)) == [both[1]]
+    assert told == ["grey: the process of constant.onnx on auto was ended by signal 9; left out"]

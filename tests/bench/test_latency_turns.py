@@ -14,6 +14,7 @@ from wholebody.benchmarks.energy import Meter
 from wholebody.benchmarks.latency import turns
 from wholebody.benchmarks.latency.contenders import Contender, Network
 from wholebody.benchmarks.latency.scenes import Scene
+from wholebody.benchmarks.latency.self_check import SHORTEST_MS, cost
 from wholebody.benchmarks.latency.turns import BLOCK, FRAMES, LEAST_ROUNDS, take_turns
 from wholebody.benchmarks.latency.worker import quiet, warm_up
 from wholebody.runtime.errors import BackendError
@@ -154,6 +155,10 @@ def test_what_never_settles_is_given_up() -> None:
 def test_waiting_for_a_compiler_is_no_reason_to_give_up() -> None:
     frames, stable, typical = warm_up(lambda i: 60_000.0 if i < 2 else 10.0, 5, 1)
     assert (frames, stable, typical) == (10, True, 10.0)
+
+
+def test_the_harness_costs_less_than_a_hundredth_of_a_short_frame() -> None:
+    assert min(cost() for _ in range(3)) < SHORTEST_MS / 100
 
 
 def test_a_process_at_rest_is_quiet_at_once() -> None:
