@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from wholebody.runtime.spec import AnySpec
 __all__ = ["Mix", "Mixes"]
 
 FORMAT = 4  # of what is kept in a ledger; another way to measure is another number
-RUNS = 20
+RUNS = 40
 
 
 @dataclass(frozen=True)
@@ -113,17 +114,20 @@ class Mixes:
             self.ledger.put(question, known)
         return Drift.from_dict(known)
 
-    def latency_ms(self, mix: Mix) -> float:
-        """The network's time on this CPU, in onnxruntime: the best of some runs, for what others take of the
-        machine is not the mix's."""
-        backend = Simulated(self.build(mix), fused=True)
+    def latencies_ms(self, mixes: Iterable[Mix]) -> dict[Mix, float]:
+        """The network's time on this CPU, in onnxruntime: the best of runs that take turns, for what others
+        take of the machine is no mix's.
+        """
+        backends = {mix: Simulated(self.build(mix), fused=True) for mix in mixes}
+        best = dict.fromkeys(backends, math.inf)
         inputs = next(iter(self.held_out))
-        times = []
-        for _ in range(RUNS + 2):  # the first two warm up
-            began = time.perf_counter()
-            ask(backend, inputs)
-            times.append(time.perf_counter() - began)
-        return min(times[2:]) * 1e3
+        for _ in range(RUNS):
+            for mix, backend in backends.items():
+                ask(backend, inputs)  # warms its caches, which the one before has taken
+                began = time.perf_counter()
+                ask(backend, inputs)
+                best[mix] = min(best[mix], (time.perf_counter() - began) * 1e3)
+        return best
 
     def share(self, names: Iterable[str]) -> float:
         """The share of the student's multiply-accumulates that these layers have."""

@@ -19,7 +19,6 @@ __all__ = ["Obstacle", "Point", "Searched", "search_mix"]
 
 WORTH = 0.01  # of the multiply-accumulates: layers with less together are in or out together
 TIMED = 6  # mixes within budget, those with most in INT8, of which a CPU gets the fastest
-ROUNDS = 3  # of timing
 CURVE = 8  # steps of the order, from nothing to everything in INT8, that the Pareto file shows besides
 
 
@@ -231,10 +230,7 @@ class _Search:
         """With latencies: of the FP32 student, the frontier and what may be chosen."""
         within = [point.mix for point in found.points if not point.failures][-TIMED:]
         wanted = {Mix(), found.chosen.mix, *within, *(point.mix for point in found.frontier)}
-        best = dict.fromkeys(wanted, math.inf)
-        for _ in range(ROUNDS):  # one after the other, so that a busy minute hits them all
-            for mix in wanted:
-                best[mix] = min(best[mix], self.mixes.latency_ms(mix))
+        best = self.mixes.latencies_ms(wanted)
         points = tuple(replace(point, latency_ms=best.get(point.mix)) for point in found.points)
         able = [p for p in points if p.mix in within] if found.target == "cpu" else []
         fastest = min(able, key=lambda p: p.latency_ms or 0.0, default=None)

@@ -152,7 +152,7 @@ def test_a_mix_of_nothing_is_the_student(mixes_of: Callable[..., Mixes]) -> None
     assert all(part.oks == 1 and part.px.max == 0 for part in drift.parts.values())
     assert mixes.share([]) == 0
     assert mixes.share([layer.name for layer in mixes.layers]) == 1
-    assert mixes.latency_ms(Mix()) > 0
+    assert mixes.latencies_ms([Mix()])[Mix()] > 0
 
 
 def test_companions_stay_where_their_layers_do() -> None:

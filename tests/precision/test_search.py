@@ -57,8 +57,8 @@ class Additive:
         parts = {"body": part(1.0), "hands": part(1 - lost)}
         return Drift("fp32", "mixed", 8, Matching(8, 0, 0), parts)
 
-    def latency_ms(self, mix: Mix) -> float:
-        return 10 + sum(self.slow.get(name, -1) for name in mix.int8)
+    def latencies_ms(self, mixes: Iterable[Mix]) -> dict[Mix, float]:
+        return {mix: 10 + sum(self.slow.get(name, -1) for name in mix.int8) for mix in mixes}
 
     def share(self, names: Iterable[str]) -> float:
         wanted = set(names)
