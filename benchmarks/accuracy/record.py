@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from wholebody.benchmarks.accuracy.estimates import Estimate, Estimates
 from wholebody.benchmarks.accuracy.measuring import Evaluation
 from wholebody.benchmarks.accuracy.reference import Reference
 from wholebody.benchmarks.datasets.dataset import Dataset
+from wholebody.benchmarks.latency.contenders import sha256_of
 from wholebody.benchmarks.runs import run_id
 from wholebody.runtime.pipelines.dope import DopePose
 from wholebody.runtime.spec import AnySpec, verified
@@ -62,12 +62,12 @@ def identity(subject: Subject) -> str:
     return run_id(
         {
             "kind": "accuracy",
-            "model": _sha256(subject.student),
+            "model": sha256_of(subject.student),
             "spec": told,  # of a published student, partly what the user said it is
             "backend": subject.backend,
             "detector": None
             if subject.detector is None or detector is None
-            else [_sha256(subject.detector), detector.min_score, detector.iou, detector.min_area],
+            else [sha256_of(subject.detector), detector.min_score, detector.iou, detector.min_area],
             "reference": subject.reference and [subject.reference.sha256, subject.reference.backend],
             "dataset": [subject.dataset.name, subject.dataset.sha256, len(subject.dataset.pictures)],
             "boxes": subject.boxes,
@@ -123,7 +123,7 @@ def model_entry(path: Path, spec: AnySpec) -> dict[str, Any]:
     return {
         "name": spec.name,
         "file": path.name,
-        "sha256": _sha256(path),
+        "sha256": sha256_of(path),
         "family": spec.family,
         "precision": spec.precision,
         "verified": None if spec.certificate is None else verified(spec),
@@ -147,11 +147,3 @@ def _numbers(estimate: Estimate | None) -> list[float] | None:
     if estimate is None:
         return None
     return [round(number, DIGITS) for number in (estimate.value, estimate.low, estimate.high)]
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

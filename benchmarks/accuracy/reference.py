@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wholebody.benchmarks.accuracy.asking import Pose
+from wholebody.benchmarks.latency.contenders import sha256_of
 from wholebody.runtime.backends.backend import Backend
 from wholebody.runtime.errors import ArtefactError
 from wholebody.runtime.loading import load_dope, load_top_down
@@ -38,18 +39,25 @@ class Reference:
 
 
 def find_reference(student: Path, pose: Pose) -> Path | None:
-    """The checkpoint of a bundled student, or what the sidecar names, where it lies beside; None: neither."""
+    """The checkpoint of a bundled student, or what the sidecar names, where it lies beside; or None."""
     from wholebody.export.zoo import bundled_source
 
-    spec = pose.spec
-    if find_spec("torch") is not None and (source := bundled_source(spec.weights.sha256)) is not None:
+    weights = pose.spec.weights
+    if find_spec("torch") is not None and (source := bundled_source(weights.sha256)) is not None:
         return source
-    measured = (spec.certificate or {}).get("reference")
-    named = measured.get("source") if isinstance(measured, Mapping) else None
-    beside = [
-        student.with_name(Path(name).name) for name in (named, spec.weights.source) if isinstance(name, str)
-    ]
-    return next((path for path in beside if path.is_file() and path.resolve() != student.resolve()), None)
+    measured = (pose.spec.certificate or {}).get("reference")
+    named = [(weights.source, weights.sha256)]
+    if isinstance(measured, Mapping):
+        named.insert(0, (str(measured.get("source")), str(measured.get("sha256"))))
+    beside = [(student.with_name(Path(name).name), sha256) for name, sha256 in named]
+    return next(
+        (
+            path
+            for path, sha256 in beside
+            if path.is_file() and path.resolve() != student.resolve() and sha256_of(path) == sha256
+        ),
+        None,
+    )
 
 
 def open_reference(

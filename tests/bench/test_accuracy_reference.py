@@ -82,9 +82,12 @@ def test_where_it_is_looked_for(dope: Path, alone: Path) -> None:
 def test_a_reduced_student_beside_the_one_it_was_made_of(dope: Path, alone: Path) -> None:
     """As its certificate names it."""
     pose = load_dope(dope, threads=1)
-    pose.spec = replace(pose.spec, certificate={"reference": {"source": "far/away/dope.onnx"}})
+    origin = {"source": "far/away/dope.onnx", "sha256": read_artefact(alone).sha256}
+    pose.spec = replace(pose.spec, certificate={"reference": origin})
     assert find_reference(alone.with_name("int8.onnx"), pose) == alone
     assert find_reference(alone, pose) is None  # itself
+    pose.spec = replace(pose.spec, certificate={"reference": {**origin, "sha256": "0" * 64}})
+    assert find_reference(alone.with_name("int8.onnx"), pose) is None  # another file of that name
 
 
 def test_an_onnx_file_as_reference(dope: Path, alone: Path) -> None:
