@@ -555,7 +555,7 @@ def test_bench_latency_of_a_student_alone(wholebody: Wholebody, student: Path, t
     write_image(tmp_path / "a.png", PICTURE)
     ended = wholebody("bench", "latency", student, "--images", "a.png", "--seconds", "0.1")
     assert ended.code == 0
-    assert ended.out.startswith("Latency of constant (fp32,")
+    assert ended.out.startswith("Latency of constant (fp32)")
     assert "PyTorch" not in ended.out
 
 
