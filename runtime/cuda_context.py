@@ -88,7 +88,9 @@ class PrimaryContext:
         if os.getpid() != self.process:
             raise BackendError(FORKED)
         if self.lost:
-            raise BackendError(f"GPU {self.device} was reset after an error: load the student again")
+            raise BackendError(
+                f"GPU {self.device} was reset after an error, and this frame is lost: try again"
+            )
 
     def probe(self) -> bool:
         """Ask the GPU whether an error has spoilt the context, within `current`.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -91,7 +91,9 @@ class People:
 
     def with_metadata(self, **metadata: Any) -> People:
         """The same people, with these entries added to the metadata."""
-        return replace(self, metadata={**self.metadata, **metadata})
+        other = object.__new__(People)  # not `replace`, which would check and copy every array once more
+        other.__dict__.update(self.__dict__, metadata=MappingProxyType({**self.metadata, **metadata}))
+        return other
 
     def has_part(self, part: str) -> NDArray[np.bool_]:
         """(N,) bool: whether any keypoint of the named part was seen."""

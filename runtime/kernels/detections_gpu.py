@@ -39,14 +39,13 @@ class DetectionRows:
         """The detections of a copy of `first`; what it does not hold is copied."""
         count = int(first[0, :1].view(np.int32)[0])
         rows = first if count < len(first) else self._gpu.download(self.rows[: 1 + count])
-        rows, joints = rows[1 : 1 + count], JOINTS[self._part]
-        label = np.ascontiguousarray(rows[:, 1]).view(np.int32).astype(np.int64)
-        pose2d, pose3d = np.split(rows[:, 6:], [2 * joints], axis=1)
+        rows, joints = rows[1 : 1 + count].copy(), JOINTS[self._part]
+        label = rows.view(np.int32)[:, 1].astype(np.int64)
         return Detections(
-            score=rows[:, 0].copy(),
-            pose2d=pose2d.reshape(count, joints, 2),
-            pose3d=pose3d.reshape(count, joints, 3),
+            score=rows[:, 0],
+            pose2d=rows[:, 6 : 6 + 2 * joints].reshape(count, joints, 2),
+            pose3d=rows[:, 6 + 2 * joints :].reshape(count, joints, 3),
             label=label,
             is_right=label < self._K if self._part == "hand" else None,
-            box=rows[:, 2:6].copy(),
+            box=rows[:, 2:6],
         )

@@ -68,6 +68,8 @@ class _Sheet:
         self.scores = np.zeros((people, len(DOPE)), np.float32)
 
     def write(self, rows: Match, part: slice, pose2d: Floats, pose3d: Floats, score: Floats) -> None:
+        if not len(rows):
+            return
         self.pose2d[rows, part] = pose2d
         self.pose3d[rows, part] = pose3d
         self.scores[rows, part] = np.minimum(score, 1)[:, None]
@@ -85,6 +87,8 @@ def _match_hands(body: Detections, hand: Detections) -> Match:
 
 
 def _match_faces(body: Detections, face: Detections) -> Match:
+    if not (len(face) and len(body)):
+        return np.full(len(face), -1, np.intp)
     brows = face.pose2d[:, BROWS].mean(axis=1)
     crown = brows + np.float32(CROWN_BEYOND_BROWS) * (brows - face.pose2d[:, CHIN])
     return _match(crown, face.box, body.pose2d[:, HEAD_TOP])
@@ -125,6 +129,8 @@ def _place_faces(body: Detections, body3d: Floats, face: Detections, match: Matc
     """(F, 84, 3): an attached face's centre is where it is seen at its body's scale, as deep as the head."""
     placed: Floats = face.pose3d - face.pose3d.mean(axis=1, keepdims=True)
     at = np.flatnonzero(match >= 0)
+    if not len(at):
+        return placed
     owner = match[at]
     scale, middle2d, middle3d = _weak_perspective(body.pose2d[owner], body3d[owner, :, :2])
     centre = middle3d + scale[:, None] * (face.pose2d[at].mean(axis=1) - middle2d)
@@ -150,4 +156,4 @@ def _extent_of_seen(pose2d: Floats) -> Floats:
     """(N, 4) tight boxes around the keypoints that are not NaN, of which everybody has some."""
     if not len(pose2d):
         return np.zeros((0, 4), np.float32)
-    return np.concatenate([np.nanmin(pose2d, axis=1), np.nanmax(pose2d, axis=1)], axis=1)
+    return np.concatenate([np.fmin.reduce(pose2d, axis=1), np.fmax.reduce(pose2d, axis=1)], axis=1)

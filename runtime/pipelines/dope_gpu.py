@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,8 @@ from wholebody.runtime.spec import StudentSpec
 __all__ = ["GpuDopePose"]
 
 Answers = Mapping[str, DeviceArray]
+
+_letterbox = lru_cache(maxsize=64)(letterbox)
 
 
 class GpuDopePose(OnGpu, DopePose):
@@ -66,6 +69,7 @@ class GpuDopePose(OnGpu, DopePose):
         self._to_input = GpuPreprocessor(self._cuda, self.spec.input, self._dtype)
         self._replay, self._stages = Replay(self._cuda), Stages(self._cuda)
         self._finders: dict[Part, _Finder] = {}
+        self._checked_shapes: list[tuple[int, ...]] = []
 
     def __call__(self, image: Any) -> People:
         """Find everyone in a picture: (H, W, 3) uint8 in OpenCV's order of blue, green, red.
@@ -77,7 +81,7 @@ class GpuDopePose(OnGpu, DopePose):
         """
         with self._turn():
             picture = as_picture(image, self._cuda)
-            return self._people(picture, letterbox(source_size(picture), self.spec.input))
+            return self._people(picture, _letterbox(source_size(picture), self.spec.input))
 
     def _people(self, picture: Any, box: Letterbox) -> People:
         began = time.perf_counter()
@@ -107,7 +111,10 @@ class GpuDopePose(OnGpu, DopePose):
         if missing := [name for name in wanted if name not in named]:
             raise ArtefactError(f"{self.spec.name} does not answer {', '.join(missing)}: export it again")
         arrays = [named[name] for name in wanted]
-        check_answers(self.spec.name, "a DOPE student", arrays, wanted, count=len(named["boxes"]))
+        shapes = [array.shape for array in arrays]
+        if shapes != self._checked_shapes:
+            check_answers(self.spec.name, "a DOPE student", arrays, wanted, count=len(named["boxes"]))
+            self._checked_shapes = shapes
         return named
 
     def _find(self, answers: Answers, box: Letterbox) -> list[_Finder]:

@@ -213,7 +213,9 @@ def test_a_gpu_that_is_lost(driver: Any, monkeypatch: pytest.MonkeyPatch) -> Non
     assert cuda.lost
     assert other.lost, "all that is on the GPU is"
     for work in (partial(cuda.fill, array), other.synchronize, cuda.probe):
-        with pytest.raises(BackendError, match="GPU 0 was reset after an error: load the student again"):
+        with pytest.raises(
+            BackendError, match="GPU 0 was reset after an error, and this frame is lost: try again"
+        ):
             work()
     del dropped  # which no context is there to free
     again = Cuda()

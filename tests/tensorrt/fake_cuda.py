@@ -85,7 +85,7 @@ class FakeCuda:
 
     def _check(self) -> None:
         if self.lost:
-            raise BackendError("GPU 0 was reset after an error: load the student again")
+            raise BackendError("GPU 0 was reset after an error, and this frame is lost: try again")
 
     def synchronize(self) -> None:
         self._check()
