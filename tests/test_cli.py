@@ -340,7 +340,7 @@ def test_figures_and_json_lines_spare_the_networks(
     pair = ("s.onnx", *SIMPLEPOSE, "--detector", "d.onnx", "--json")
     for json_file in ("d.onnx", "d.json", "s.onnx", "s.json"):
         assert "this run needs that file" in wholebody("run", *pair, json_file, picture).refusal
-        figures = wholebody("bench", "accuracy", *pair, json_file, "--dataset", "coco", "--annotations", "a")
+        figures = wholebody("bench", "accuracy", *pair[:-1], "--runs", json_file, "--dataset", "coco")
         assert "it is what is measured" in figures.refusal
     assert (tmp_path / "d.onnx").read_bytes() == before
 
@@ -520,27 +520,6 @@ def test_verify_leaves_the_budgets_of_a_certificate(
 
 
 # --- bench --------------------------------------------------------------------------------------------------
-
-
-def test_bench_accuracy(wholebody: Wholebody, student: Path) -> None:
-    ended = wholebody("bench", "accuracy", student, "--pictures", "1", "--json", "figures.json")
-    assert ended.code == 0
-    assert ended.out.startswith("Accuracy of constant (fp32,")
-    assert json.loads(Path("figures.json").read_text())["pictures"] == 1
-    for path, reason in (("student.json", "it is what is measured"), ("/dev/null/x", "Not a directory")):
-        refusal = wholebody("bench", "accuracy", student, "--json", path).refusal
-        assert f"cannot write {path}: " in refusal
-        assert reason in refusal
-
-
-def test_rendered_people_need_no_extra(
-    wholebody: Wholebody, student: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """AP on photographs alone takes faster-coco-eval."""
-    monkeypatch.setitem(sys.modules, "faster_coco_eval", None)
-    for module in ("coco_accuracy", "metrics.coco_ap", "datasets.coco"):
-        monkeypatch.delitem(sys.modules, f"wholebody.benchmarks.{module}", raising=False)
-    assert wholebody("bench", "accuracy", student, "--pictures", "1").code == 0
 
 
 def test_the_peer_is_installed_by_hand(
