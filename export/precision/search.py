@@ -73,7 +73,8 @@ class Obstacle:
 class Searched:
     """What a search found.
 
-    chosen     the mix within budget with most of the work in INT8, then in FP16; for a CPU the fastest
+    chosen     the mix within budget with most of the work in INT8, then in FP16; for a CPU the fastest, which
+               may be FP32
     points     all that was measured, by share in INT8
     obstacles  layers kept out of INT8, most work first; those kept out of FP16 where no INT8 was wanted
     """
@@ -119,11 +120,18 @@ class Searched:
         shares = f"{c.int8:.1%} of the work in INT8, {c.fp16:.1%} in FP16, {1 - c.int8 - c.fp16:.1%} in FP32"
         lines = [f"{shares}; worst part OKS {c.worst_oks:.4f}"]
         if not self.fits:
-            lines = ["no layer fits the budget in reduced precision, not even alone"]
+            lines = [self._why_none()]
         if self.obstacles:
             lines.append(f"{len(self.obstacles)} layers stand in the way of more:")
             lines += [f"  {obstacle}" for obstacle in self.obstacles[:5]]
         return "\n".join(lines)
+
+    def _why_none(self) -> str:
+        fitting = [p for p in self.points if p.mix.int8 and p.latency_ms and not p.failures]
+        if not fitting:
+            return "no layer fits the budget in reduced precision, not even alone: raise it"
+        best = min(p.latency_ms or 0.0 for p in fitting)
+        return f"FP32 is fastest on this CPU: {self.chosen.latency_ms:.3g} ms, with INT8 {best:.3g} ms"
 
 
 def search_mix(
@@ -232,7 +240,7 @@ class _Search:
         wanted = {Mix(), found.chosen.mix, *within, *(point.mix for point in found.frontier)}
         best = self.mixes.latencies_ms(wanted)
         points = tuple(replace(point, latency_ms=best.get(point.mix)) for point in found.points)
-        able = [p for p in points if p.mix in within] if found.target == "cpu" else []
+        able = [p for p in points if p.mix in (Mix(), *within)] if found.target == "cpu" else []
         fastest = min(able, key=lambda p: p.latency_ms or 0.0, default=None)
         chosen = fastest or next(p for p in points if p.mix == found.chosen.mix)
         return replace(found, points=points, chosen=chosen)

@@ -148,6 +148,21 @@ def test_ranges_are_cut_as_suits_the_student(student: Path, pictures: Path, cach
     assert drifts[chosen] == min(drifts.values())
 
 
+@pytest.mark.parametrize(("rounded", "told"), [(2.0, True), (0.5, False)])
+def test_int8_that_does_not_pay_is_told(
+    wholebody: Wholebody, student: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch, rounded: float,
+    told: bool,
+) -> None:  # fmt: skip
+    def latencies(self: Mixes, mixes: list[Mix]) -> dict[Mix, float]:
+        return {mix: rounded if mix.int8 else 1.0 for mix in mixes}
+
+    monkeypatch.setattr(Mixes, "latencies_ms", latencies)
+    command = ["quantize", student, "--precision", "int8", "--target", "cpu", "--calibration", pictures]
+    ended = wholebody(*command, "--force", "--method", "minmax")
+    assert ended.code == 0
+    assert ("on this CPU it takes 2 ms, in FP32 1 ms: INT8 does not pay here" in ended.err) is told
+
+
 # --- what it refuses ----------------------------------------------------------------------------------------
 
 
@@ -267,7 +282,7 @@ def test_a_search_goes_on_where_it_was(
 
     def search(steps: int) -> Any:
         return quantize(
-            student, precision="int8", target="cpu", calibration=pictures, budget=LOOSE, search=True,
+            student, precision="int8", target="tensorrt", calibration=pictures, budget=LOOSE, search=True,
             method="minmax", report=after(steps),
         )  # fmt: skip
 

@@ -212,6 +212,16 @@ def test_a_report_tells_what_is_tried() -> None:
     assert told[0] == "100% in INT8, 0% in FP16"
 
 
+def test_where_int8_is_slower_the_search_says_so() -> None:
+    """Small networks of small layers lose more by rounding than they gain."""
+    slower = {"a": 1.0, "b": 0.5}
+    found = search(Additive({"a": 0.001, "b": 0.002}, slow=slower))
+    assert found.chosen.mix == Mix()
+    assert not found.fits
+    assert found.summary().startswith("FP32 is fastest on this CPU: 10 ms, with INT8 1")
+    assert search(Additive({"a": 0.001, "b": 0.002}, slow=slower, target="tensorrt")).fits
+
+
 # --- sensitivity --------------------------------------------------------------------------------------------
 
 
