@@ -29,7 +29,7 @@ from wholebody.runtime.spec import AnySpec
 
 __all__ = ["Mix", "Mixes"]
 
-FORMAT = 4  # of what is kept in a ledger; another way to measure is another number
+FORMAT = 5  # of what is kept in a ledger; another way to measure is another number
 RUNS = 40
 
 

@@ -21,7 +21,7 @@ Ranges = Mapping[str, tuple[float, float]]  # lowest and highest by tensor
 
 BINS = 2048
 FEW_BINS = 512  # for entropy, which tries each as a threshold: with 2048 that takes minutes
-PERCENTILES: Mapping[str, float] = MappingProxyType({"percentile": 99.99, "percentile-99.9": 99.9})
+PERCENTILES: Mapping[str, float] = MappingProxyType({"percentile": 99.995, "percentile-99.9": 99.9})
 
 
 def activation_ranges(
@@ -35,7 +35,7 @@ def activation_ranges(
     """Lowest and highest value of these tensors of `model`, FP32; parameters and errors are those of
     `count_activations`, which one count for all methods but entropy serves.
 
-    "minmax" takes all that occurs; "percentile" leaves out what is rarer than 1 in 10,000, "percentile-99.9"
+    "minmax" takes all that occurs; "percentile" leaves out what is rarer than 1 in 20,000, "percentile-99.9"
     than 1 in 1,000; "entropy" cuts where the distribution that is left differs least once it is rounded.
     """
     bins = FEW_BINS if method == "entropy" else BINS
