@@ -136,9 +136,9 @@ def broken_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     """A build with CUDA on a machine without: onnxruntime then starts on the CPU by itself."""
     session = ort.InferenceSession
 
-    def start(path: str, options: ort.SessionOptions, providers: list[str]) -> Any:
+    def start(path: str, options: ort.SessionOptions, providers: list[str], **others: Any) -> Any:
         assert providers[0] == CUDA
-        return session(path, options, providers=[CPU])
+        return session(path, options, providers=[CPU], **others)
 
     monkeypatch.setattr(ort, "get_available_providers", lambda: [CUDA, CPU])
     monkeypatch.setattr(ort, "InferenceSession", start)
@@ -165,9 +165,9 @@ def test_threads_are_the_cores_of_this_process(adder: Path, monkeypatch: pytest.
     seen: list[int] = []
     session = ort.InferenceSession
 
-    def start(path: str, options: ort.SessionOptions, providers: list[str]) -> Any:
+    def start(path: str, options: ort.SessionOptions, providers: list[str], **others: Any) -> Any:
         seen.append(options.intra_op_num_threads)
-        return session(path, options, providers=providers)
+        return session(path, options, providers=providers, **others)
 
     monkeypatch.setattr(ort, "InferenceSession", start)
     OnnxRuntime(adder)
