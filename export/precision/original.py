@@ -16,7 +16,7 @@ from wholebody.runtime.artefact import is_exported, read_artefact
 from wholebody.runtime.backends.onnxrt import OnnxRuntime
 from wholebody.runtime.errors import ArtefactError
 from wholebody.runtime.onnxfile import read_onnx
-from wholebody.runtime.published import describe_detector, describe_student
+from wholebody.runtime.published import describe_detector, describe_student, sidecar_says
 from wholebody.runtime.published.detector import Kind
 from wholebody.runtime.spec import AnySpec, DetectorSpec, TopDownSpec
 
@@ -47,7 +47,8 @@ class Original:
 def open_original(path: Path, kind: Kind | None, options: Mapping[str, Any]) -> Original:
     """Read an FP32 student, checked.
 
-    kind     of a published detector: "rtmdet" or "yolox"; None for an exported or a published student
+    kind     of a published detector: "rtmdet" or "yolox"; None for an exported or a published student, or
+             where x.json says it
     options  what else a published file does not tell, for `describe_detector` or `describe_student`
 
     Raises ArtefactError where it is not whole, not FP32 or nothing that can be described.
@@ -66,7 +67,9 @@ def open_original(path: Path, kind: Kind | None, options: Mapping[str, Any]) -> 
 
 def _described(path: Path, kind: Kind | None, options: Mapping[str, Any]) -> AnySpec:
     if not is_exported(path):
-        return describe_detector(path, kind=kind, **options) if kind else describe_student(path, **options)
+        if kind or sidecar_says(path, "kind"):
+            return describe_detector(path, kind=kind, **options)
+        return describe_student(path, **options)
     if kind or options:
         said = ", ".join([*(["kind"] if kind else []), *options])
         raise ArtefactError(f"{path} describes itself: leave out {said}")

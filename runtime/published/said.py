@@ -15,7 +15,7 @@ from wholebody.runtime.onnxfile import read_onnx
 from wholebody.runtime.spec import Color, Three, WeightsSpec
 from wholebody.runtime.spec.fields import entry, number, three
 
-__all__ = ["NORMS", "PublishedFile"]
+__all__ = ["NORMS", "PublishedFile", "sidecar_says"]
 
 # Mean and deviation of red, green and blue in 0..255.
 NORMS: Mapping[str, tuple[Three, Three]] = MappingProxyType(
@@ -161,6 +161,15 @@ def _left(sidecar: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any
     """The sidecar without the normalisation, where the caller gives it in another form."""
     other = {"norm"} if {"mean", "std"} & given.keys() else {"mean", "std"} if "norm" in given else set()
     return {name: value for name, value in sidecar.items() if name not in other}
+
+
+def sidecar_says(path: Path, name: str) -> bool:
+    """Whether `x.json` beside `x.onnx` has this entry; whatever else is wrong with it is not looked at."""
+    try:
+        said = json.loads(sidecar_path(path).read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(said, dict) and name in said
 
 
 def _sidecar(path: Path, allowed: Collection[str]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,12 @@ import pytest
 from wholebody.export.precision.calibration import samples
 from wholebody.export.precision.drift import PrecisionBudget
 from wholebody.export.precision.mixes import Mix, Mixes
+from wholebody.export.precision.original import open_original
 from wholebody.export.precision.placement import Target
 from wholebody.runtime.media import Frame
 from wholebody.runtime.people import Floats
 from wholebody.runtime.published import describe_detector, describe_student
-from wholebody.runtime.spec import AnySpec
+from wholebody.runtime.spec import AnySpec, DetectorSpec
 
 
 @pytest.fixture
@@ -73,3 +75,9 @@ def test_a_detector(shared: Path, photographs: list[Path]) -> None:
     assert half.people.matched >= exact.people.matched - 1
     whole = mixes.drift(Mix.of(int8=[layer.name for layer in mixes.layers]))
     assert whole.parts["person"].oks < half.parts["person"].oks
+
+
+def test_a_sidecar_may_say_that_it_is_a_detector(shared: Path, tmp_path: Path) -> None:
+    shutil.copy(shared / "data" / "models" / "rtmdet_nano_mmpose.onnx", tmp_path / "d.onnx")
+    (tmp_path / "d.json").write_text('{"kind": "rtmdet", "size": [320, 320]}')
+    assert isinstance(open_original(tmp_path / "d.onnx", None, {}).spec, DetectorSpec)
