@@ -26,6 +26,7 @@ def whole(*values: int) -> NDArray[np.int64]:
 
 
 X = floats(2, 4, 6, 8)
+NEAREST = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
 CASES: list[tuple[str, list[Any], dict[str, Any]]] = [
     ("Add", [X, floats(4, 1, 1)], {}),
     ("Sub", [X, floats(4, 1, 1)], {}),
@@ -60,7 +61,7 @@ CASES: list[tuple[str, list[Any], dict[str, Any]]] = [
     ("QuickGelu", [X], {"alpha": 1.0}),
     ("ReduceL2", [X], {"axes": [-1], "keepdims": 1}),
     ("ReduceMean", [X], {"axes": [2, 3], "keepdims": 0}),
-    ("Resize", [X, None, np.array([1, 1, 2, 2], np.float32)], {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}),
+    ("Resize", [X, None, np.array([1, 1, 2, 2], np.float32)], NEAREST),
     ("Resize", [X, None, None, whole(2, 4, 12, 24)], {"mode": "nearest"}),
     ("Softmax", [X], {"axis": 1}),
     ("Split", [X, whole(3, 5)], {"axis": 3}),
