@@ -1,9 +1,10 @@
 """Quantization-aware distillation: a short training that gives a student in INT8 back what rounding took.
 
 The student is rounded as its graph says (`trainable`), and learns to answer as it did in FP32
-(`distillation`), on pictures that need no labels. What it learns is written into the same graph: scales,
-placement and speed stay. Yang et al., "Effective whole-body pose estimation with two-stages distillation",
-2023, train the head alone in their second stage, on the trunk as it is; so does "head" here.
+(`distillation`), on pictures that need no labels. What it learns, weights and the scales of activations, is
+written into the same graph: placement and speed stay. Yang et al., "Effective whole-body pose estimation with
+two-stages distillation", 2023, train the head alone in their second stage, on the trunk as it is; so does
+"head" here.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice, repeat
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import Literal
 import numpy as np
 import torch
 from onnx import ModelProto
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.lr_scheduler import OneCycleLR
 
 from wholebody.export.precision.calibration import Inputs, Samples
@@ -39,7 +40,9 @@ STEPS = 300
 LEAST = 16  # pictures: fewer would be learnt by heart
 SAMPLES = 8  # of a step
 AT_ONCE = 4  # of these in a pass, where the graph takes several
-RATE = 0.01  # steps of its grid that a weight moves in a step of the training, at most
+RATE = (
+    0.01  # of its grid's step that a weight moves in a step of the training, and a scale of itself, at most
+)
 WARM_UP = 0.1  # of the training
 BETAS = (0.9, 0.99)
 KEPT_EVERY = 10  # steps
@@ -77,7 +80,7 @@ def recover(
     samples   to learn from: as many as there are, in their order, again and again
     layers    "head" trains what lies behind the trunk alone, in a fraction of the time
     steps     of 8 samples each
-    rate      how many steps of its own grid a weight moves in a step, at most
+    rate      how much of its grid's step a weight moves in a step, and a scale of itself, at most
     cache     the folder of trainings under way or done, by the contents of all of the above: what was cut off
               goes on where it was; None: below $XDG_CACHE_HOME, or ~/.cache
     progress  is told after every step
@@ -116,16 +119,18 @@ class _Training:
         self,
         student: Trainable,
         distillation: Distillation,
-        weights: Mapping[str, nn.Parameter],
+        chosen: Collection[str],
         steps: int,
         rate: float,
     ) -> None:
         self.step = 0
-        self._student, self._distillation, self._weights = student, distillation, weights
-        for name, weight in student.weights.items():
-            weight.requires_grad_(name in weights)
-        self._optimizer = torch.optim.Adam([{"params": [w]} for w in weights.values()], betas=BETAS)
-        rates = [rate * _grid_step(weight) for weight in weights.values()]
+        self._student, self._distillation = student, distillation
+        everything = {**student.weights, **student.scales}
+        for name, parameter in everything.items():
+            parameter.requires_grad_(name in chosen)
+        self._learnt = {name: everything[name] for name in sorted(chosen)}
+        self._optimizer = torch.optim.Adam([{"params": [p]} for p in self._learnt.values()], betas=BETAS)
+        rates = [rate * (1 if n in student.scales else _grid_step(p)) for n, p in self._learnt.items()]
         self._schedule = OneCycleLR(
             self._optimizer, rates, total_steps=steps + 1, pct_start=WARM_UP, cycle_momentum=False
         )
@@ -153,7 +158,7 @@ class _Training:
         """Write everything that the next step needs; whole or not at all."""
         state = {
             "step": self.step,
-            "weights": {name: weight.detach() for name, weight in self._weights.items()},
+            "learnt": {name: weight.detach() for name, weight in self._learnt.items()},
             "optimizer": self._optimizer.state_dict(),
             "schedule": self._schedule.state_dict(),
         }
@@ -168,18 +173,18 @@ class _Training:
         kept = torch.load(path, weights_only=True)
         self.step = kept["step"]
         with torch.no_grad():
-            for name, weight in self._weights.items():
-                weight.copy_(kept["weights"][name])
+            for name, weight in self._learnt.items():
+                weight.copy_(kept["learnt"][name])
         self._optimizer.load_state_dict(kept["optimizer"])
         self._schedule.load_state_dict(kept["schedule"])
 
 
-def _chosen(student: Trainable, layers: Layers) -> dict[str, nn.Parameter]:
+def _chosen(student: Trainable, layers: Layers) -> Collection[str]:
     if layers == "whole":
-        return student.weights
+        return {*student.weights, *student.scales}
     if not student.head:
         raise WholebodyError("the names of its weights do not tell head from trunk: recover the whole of it")
-    return {name: weight for name, weight in student.weights.items() if name in student.head}
+    return student.head
 
 
 def _grid_step(weight: Tensor) -> float:
