@@ -63,10 +63,11 @@ def test_its_blocks_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("line", COMMANDS)
 def test_its_commands_have_these_options(line: str) -> None:
-    command, *rest = words(line)
-    shown = CliRunner().invoke(app, [command, "--help"])
+    command = words(line)
+    name = command[: 2 if command[0] == "bench" else 1]
+    shown = CliRunner().invoke(app, [*name, "--help"])
     assert shown.exit_code == 0, line
-    for option in (word for word in rest if word.startswith("-")):
+    for option in (word for word in command if word.startswith("-")):
         assert re.search(rf"(^|\s){re.escape(option)}\b", shown.stdout), f"{line}: no {option}"
 
 

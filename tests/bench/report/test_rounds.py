@@ -60,7 +60,7 @@ def test_those_who_took_turns_are_held_against_each_other_round_by_round() -> No
     fast = rounds(40, 0, mood=0.3)
     found = ratio(tuple(times * 2 for times in fast), fast)
     assert found is not None
-    assert found.interval == pytest.approx((2, 2))
+    assert found.interval == pytest.approx((2, 2), rel=0.02)  # processes of one program differ, too
     assert ratio(fast[1:], fast) is None
 
 
@@ -68,7 +68,7 @@ def test_rounds_may_differ_in_length() -> None:
     ragged = tuple(each[: 3 + place % 7] for place, each in enumerate(rounds(40, 0)))
     found = ratio(ragged, ragged)
     assert found is not None
-    assert found.interval == (1, 1)
+    assert found.interval == pytest.approx((1, 1), rel=0.02)
     apart = change(ragged, tuple(each * 1.5 for each in ragged))
     assert apart is not None
     assert apart.interval is not None
