@@ -53,13 +53,20 @@ def same_network(one: Latency | Accuracy, other: Latency | Accuracy) -> bool:
 
 
 def _first_settings(latency: Sequence[Latency], names: Names) -> list[Latency]:
-    """Of each student the free-running frames that were measured first, students together."""
+    """Of each student and way the free-running frames that were measured first, students together.
+
+    Sweeps measure the same setting once more; of one machine the first time is shown.
+    """
     free = [run for run in latency if not run.settings.pace_hz] or list(latency)
     first: dict[str, Latency] = {}
     for run in free:
         first.setdefault(names.student(run), run)
-    chosen = [run for run in free if run.settings == first[names.student(run)].settings]
-    return sorted(chosen, key=lambda run: (list(first).index(names.student(run)), not run.is_reference))
+    chosen: dict[tuple[str, str], Latency] = {}
+    for run in free:
+        if run.settings == first[names.student(run)].settings:
+            chosen.setdefault((names.label(run), str(run.machine.get("host"))), run)
+    students = list(first)
+    return sorted(chosen.values(), key=lambda run: (students.index(names.student(run)), not run.is_reference))
 
 
 def _judged(run: Latency, accuracy: Sequence[Accuracy]) -> Judged:
