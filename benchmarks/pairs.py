@@ -39,12 +39,13 @@ class Pair:
 def match(olds: Sequence[Either], news: Sequence[Either]) -> list[Pair]:
     """Each new run with the old one that was asked for the same, in the new ones' order.
 
-    Of several, the one of the same pictures, size and machine; of these the last. Each is matched once.
+    Of several, the one of the same pictures, size and machine; of these the last with the last, and so on
+    backwards. Each is matched once.
     """
     left = list(reversed(olds))
     found: dict[int, Pair] = {}
     for alike in (True, False):
-        for new in (new for new in news if id(new) not in found):
+        for new in (new for new in reversed(news) if id(new) not in found):
             old = next(
                 (o for o in left if _asked(o) == _asked(new) and not (alike and _differs(o, new))), None
             )

@@ -39,6 +39,13 @@ def test_the_same_file_twice_shows_nothing(files: Any, samples: ModuleType) -> N
     assert found.count("no evidence") == len(found.changes) == 3 + len(samples.METRICS)
 
 
+def test_a_setting_that_was_measured_twice_is_held_against_the_same_time(
+    files: Any, samples: ModuleType
+) -> None:
+    runs = [samples.latency_run(40.0), samples.latency_run(60.0, seed=1, group="g2")]
+    assert {each.verdict for each in compare(*files(runs, runs)).changes} == {"no evidence"}
+
+
 def test_slower_is_worse_and_faster_is_better(files: Any, samples: ModuleType) -> None:
     old, new = files([samples.latency_run(40.0)], [samples.latency_run(44.0, seed=1)])
     slower, faster = compare(old, new), compare(new, old)
