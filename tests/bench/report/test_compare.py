@@ -42,7 +42,7 @@ def test_the_same_file_twice_shows_nothing(files: Any, samples: ModuleType) -> N
 def test_a_setting_that_was_measured_twice_is_held_against_the_same_time(
     files: Any, samples: ModuleType
 ) -> None:
-    runs = [samples.latency_run(40.0), samples.latency_run(60.0, seed=1, group="g2")]
+    runs = [samples.latency_run(40.0), {**samples.latency_run(60.0, seed=1), "id": "again"}]
     assert {each.verdict for each in compare(*files(runs, runs)).changes} == {"no evidence"}
 
 
