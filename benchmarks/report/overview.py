@@ -21,7 +21,7 @@ from wholebody.benchmarks.report.wording import (
 )
 from wholebody.benchmarks.rounds import baselines, ratio
 
-__all__ = ["overview", "same_network"]
+__all__ = ["overview", "same_pipeline"]
 
 Judged = tuple[str, Figure] | None  # what by, and what came out
 COLUMNS = ("Student", "median, ms a frame", "p99", "PyTorch ÷ this", "accuracy", "against PyTorch", "MB")
@@ -33,7 +33,7 @@ def overview(latency: Sequence[Latency], accuracy: Sequence[Accuracy], names: Na
     timed = _first_settings(latency, names)
     alone: dict[str, Accuracy] = {}
     for run in accuracy:
-        if not any(same_network(run, other) for other in timed):
+        if not any(same_pipeline(run, other) for other in timed):
             alone.setdefault(names.label(run), run)
     judged = [(run, _judged(run, accuracy)) for run in timed] + [(run, _own(run)) for run in alone.values()]
     asked = {names.student(run): setting(run.settings) for run in timed}
@@ -47,9 +47,9 @@ def overview(latency: Sequence[Latency], accuracy: Sequence[Accuracy], names: Na
     )
 
 
-def same_network(one: Latency | Accuracy, other: Latency | Accuracy) -> bool:
-    """Whether both ran the same file by the same runtime, whatever the detector."""
-    return (one.model, one.runtime) == (other.model, other.runtime)
+def same_pipeline(one: Latency | Accuracy, other: Latency | Accuracy) -> bool:
+    """Whether both ran the same files by the same runtime: true boxes are not those of a detector."""
+    return (one.model, one.detector, one.runtime) == (other.model, other.detector, other.runtime)
 
 
 def _first_settings(latency: Sequence[Latency], names: Names) -> list[Latency]:
@@ -71,7 +71,7 @@ def _first_settings(latency: Sequence[Latency], names: Names) -> list[Latency]:
 
 def _judged(run: Latency, accuracy: Sequence[Accuracy]) -> Judged:
     """What it was judged by, or as the reference of its student what that one's figure was."""
-    own = next((each for each in accuracy if same_network(run, each)), None)
+    own = next((each for each in accuracy if same_pipeline(run, each)), None)
     if own is not None:
         return _own(own)
     if not run.is_reference:

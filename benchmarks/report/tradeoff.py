@@ -12,7 +12,7 @@ from wholebody.benchmarks.report.charts.canvas import chart
 from wholebody.benchmarks.report.charts.pareto import Point, draw_pareto
 from wholebody.benchmarks.report.document import Block, Section
 from wholebody.benchmarks.report.names import Names
-from wholebody.benchmarks.report.overview import same_network
+from wholebody.benchmarks.report.overview import same_pipeline
 from wholebody.benchmarks.report.wording import in_unit, setting
 
 __all__ = ["tradeoff_sections"]
@@ -65,7 +65,7 @@ def _best_covered(judged: Sequence[Accuracy], latency: Sequence[Latency]) -> tup
 
 def _pairs(judged: Sequence[Accuracy], timed: Sequence[Latency]) -> list[Pair]:
     able = [run for run in timed if run.figure("p50")]
-    found = [(run, next((each for each in able if same_network(run, each)), None)) for run in judged]
+    found = [(run, next((each for each in able if same_pipeline(run, each)), None)) for run in judged]
     return [(run, timed) for run, timed in found if timed is not None]
 
 

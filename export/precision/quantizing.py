@@ -290,8 +290,8 @@ def _require_budget(certificate: PrecisionCertificate, searched: Searched | None
     if failures and not force:
         raise DriftError(
             f"not written, for it drifts from FP32: {'; '.join(failures)}; keep the layers that drift in "
-            "floating point with --search, train them with --recover, raise the budget, or write it with "
-            "--force"
+            "floating point with --search, train them (longer) with --recover, raise the budget, or write it "
+            "with --force"
         )
 
 

@@ -32,7 +32,8 @@ class Rounding:
         """
         zero = zero.int()
         if scale.numel() > 1:
-            return torch.fake_quantize_per_channel_affine(x, scale, zero, self.axis, self.low, self.high)
+            fixed = scale.detach()  # that of a bias hangs on its input's, which learns
+            return torch.fake_quantize_per_channel_affine(x, fixed, zero, self.axis, self.low, self.high)
         rounded: Tensor = _Round.apply(x, scale.reshape(()), zero.reshape(()), self.low, self.high)  # type: ignore[no-untyped-call]
         return rounded
 

@@ -70,3 +70,12 @@ def test_gradients() -> None:
     assert scale.grad is not None
     assert x.grad.tolist() == [1.0, 10, 0, 0, 10000]
     assert float(scale.grad) == pytest.approx(0.4 + 10 * 0.4 + 100 * 10 - 1000 * 10, rel=1e-4)
+
+
+def test_scales_of_channels_may_hang_on_what_learns() -> None:
+    """As those of a bias do on its input's; they are taken as they are."""
+    x = torch.from_numpy(X).requires_grad_()
+    scale = torch.full((5,), 0.02, requires_grad=True)
+    Rounding(-128, 127, 1)(x, scale * 2, torch.zeros(5)).sum().backward()
+    assert x.grad is not None
+    assert scale.grad is None

@@ -105,7 +105,10 @@ def quantize(
         Path | None,
         typer.Option(metavar="FOLDER", help="Pictures for that, no labels; the calibration's unless told."),
     ] = None,
-    recover_steps: Annotated[int, typer.Option(min=1, help="Steps of that, of 8 pictures or people.")] = 300,
+    recover_steps: Annotated[
+        int | None,
+        typer.Option(min=1, help="Steps of that, of 8 pictures or people.", show_default="300"),
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Write a student over its budget too, marked as such.")
     ] = False,
@@ -135,17 +138,18 @@ def quantize(
     from wholebody.export.precision.calibration import BUNDLED
     from wholebody.export.precision.drift import PrecisionBudget
     from wholebody.export.precision.quantizing import quantize as quantize_student
-    from wholebody.export.precision.recover import Recovery
+    from wholebody.export.precision.recover import STEPS, Recovery
     from wholebody.runtime.loading import load_detector
 
     if boxes is not None and detector is not None:
         raise WholebodyError("--boxes and --detector both say where people are: give one of them")
     if plots is not None and not search:
         raise WholebodyError("--plots shows what a search found: give --search, too")
-    if recover is None and recover_on is not None:
-        raise WholebodyError(
-            "--recover-on is what to recover with: say --recover head or --recover whole, too"
-        )
+    if recover is None and (recover_on is not None or recover_steps is not None):
+        option = "--recover-steps" if recover_on is None else "--recover-on"
+        raise WholebodyError(f"{option} is for a recovery: say --recover head or --recover whole, too")
+    steps = recover_steps or STEPS
+    recovery = None if recover is None else Recovery(recover.value, recover_on, steps=steps)
     find = said(kind=detector_kind, size=height_width(detector_size, "--detector-size"))
     with _progress() as report:
         made = quantize_student(
@@ -161,7 +165,7 @@ def quantize(
             detector=None if detector is None else load_detector(detector, **find),
             budget=PrecisionBudget(budget_oks, budget_px, budget_mm),
             search=search,
-            recovery=None if recover is None else Recovery(recover.value, recover_on, steps=recover_steps),
+            recovery=recovery,
             force=force,
             kind=kind.value if kind else None,
             options=said(
